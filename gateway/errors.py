@@ -1,0 +1,212 @@
+"""Every refusal of the gateway: one tree of codes with the side at fault, a Russian text and what the caller can do.
+
+Codes are part of the published contract (`GatewayFault/code`, `Error/code`, `ItemResult/code`): they are never
+renamed, only added. Texts never repeat a value that was sent; placeholders hold limits, counts and names of fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Side(StrEnum):
+    """Who has to change something; the value is the SOAP 1.1 fault code."""
+
+    CLIENT = "Client"
+    SERVER = "Server"
+    MUST_UNDERSTAND = "MustUnderstand"
+    VERSION = "VersionMismatch"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One line of the table of codes."""
+
+    code: str
+    side: Side
+    message: str
+    remedy: str
+
+
+def _table(side: Side, rows: str) -> Iterable[Kind]:
+    for line in rows.strip().splitlines():
+        code, message, remedy = (part.strip() for part in line.split("|"))
+        yield Kind(code, side, message, remedy)
+
+
+_CLIENT = """
+request.method           | Метод HTTP не поддерживается: вызов передаётся методом POST | Отправьте вызов методом POST
+request.too-large        | Тело запроса больше допустимых {limit} байт | Разделите данные на несколько вызовов; пределы сообщает GetLimits
+request.timeout          | Тело запроса не получено за {limit} с | Повторите вызов; проверьте сеть
+request.empty            | Пустое тело запроса | Передайте конверт SOAP 1.1
+request.length           | Заголовок Content-Length неверен | Укажите верную длину или передавайте тело частями (chunked)
+request.encoding         | Кодировка запроса не поддерживается или не соответствует содержимому | Используйте UTF-8
+request.compressed       | Сжатые запросы не принимаются | Отправьте запрос без Content-Encoding
+request.multipart        | Составные сообщения (MTOM, вложения) не принимаются | Передайте содержимое элементом base64 или частями файла
+request.content-type     | Тип содержимого не поддерживается: нужен text/xml | Укажите Content-Type: text/xml; charset=utf-8
+request.malformed        | Запрос не является правильным XML (строка {line}) | Проверьте разметку документа
+request.doctype          | Объявление DOCTYPE запрещено | Уберите DOCTYPE и сущности
+request.limits           | Превышен предел разбора: {what} не более {limit} | Упростите документ; пределы сообщает GetLimits
+request.envelope         | Корневой элемент не является конвертом SOAP 1.1 или конверт нарушен | Соберите запрос по WSDL
+request.body             | В теле конверта должен быть ровно один элемент — операция | Соберите запрос по WSDL
+request.action           | SOAPAction указывает на другую операцию | Не передавайте SOAPAction или передайте значение из WSDL
+request.operation        | Такой операции в службе нет | Проверьте адрес службы и имя операции по WSDL
+request.schema           | Запрос не соответствует схеме службы | Исправьте поля, перечисленные в errors
+field.missing            | Обязательное поле не передано | Заполните поле
+field.unknown            | Неизвестное или стоящее не на своём месте поле | Сверьте состав и порядок полей со схемой
+field.format             | Значение поля не соответствует формату | Сверьте формат со схемой
+field.length             | Длина значения поля вне допустимых пределов | Сверьте длину со схемой
+field.range              | Значение поля вне допустимых пределов | Сверьте пределы со схемой
+field.count              | Повторений поля больше допустимого | Разделите данные на несколько вызовов
+access.no-credentials    | Не передано имя и пароль клиента | Передайте WS-Security UsernameToken (PasswordText) или HTTP Basic
+access.two-credentials   | Передано больше одного удостоверения клиента | Оставьте одно: UsernameToken, HTTP Basic или сертификат
+access.password-digest   | PasswordDigest не поддерживается: секреты хранятся только хешами | Используйте PasswordText по защищённому каналу
+access.security-header   | Заголовок wsse:Security нарушен | Соберите заголовок по WS-Security UsernameToken Profile 1.0
+access.timestamp         | Метка времени wsu:Timestamp недействительна или истекла | Проверьте часы клиента
+access.denied            | Неверное имя или пароль клиента | Проверьте учётные данные
+access.secret-expired    | Срок действия секрета истёк | Получите новый секрет у администратора
+access.secret-not-yet    | Срок действия секрета ещё не наступил | Проверьте дату начала действия
+access.secret-revoked    | Секрет отозван | Получите новый секрет у администратора
+access.client-disabled   | Клиент отключён | Обратитесь к администратору
+access.certificate       | Сертификат клиента не зарегистрирован или недействителен | Обратитесь к администратору
+access.forbidden         | Операция не разрешена клиенту | Запросите право у администратора; разрешённое сообщает GetAllowedOperations
+access.rate              | Превышен предел запросов в минуту: {limit} | Повторите через указанное время
+organisation.required    | Клиенту доступно несколько организаций: укажите organisation | Передайте код МО
+object.not-found         | Объект не найден | Проверьте идентификатор
+conflict.request-reused  | Этот requestId уже использован с другим содержанием | Используйте новый requestId для нового вызова
+conflict.version         | Запись изменена после чтения: ожидаемая версия устарела | Прочитайте запись заново и повторите
+conflict.duplicate-item  | Запись встречается в этом вызове более одного раза | Оставьте одно изменение записи в одном вызове
+conflict.external-id     | Такой externalId уже есть у другой записи организации | Используйте свободный externalId
+search.criteria          | Недостаточно условий поиска: нужен ЕНП, или СНИЛС и дата рождения, или фамилия, имя и дата рождения | Дополните условия
+person.enp-format        | ЕНП должен состоять из 16 цифр | Проверьте ЕНП
+person.enp-check         | Контрольный разряд ЕНП не сходится | Проверьте ЕНП
+person.snils-format      | СНИЛС должен состоять из 11 цифр | Проверьте СНИЛС
+person.snils-check       | Контрольное число СНИЛС не сходится | Проверьте СНИЛС
+person.name              | Имя содержит недопустимые знаки или не заполнено | Допустимы буквы, пробел, дефис, апостроф, точка
+person.birth-date        | Дата рождения в будущем или ранее 1890 года | Проверьте дату
+person.sex               | Пол задаётся кодом 1 или 2 | Проверьте код
+person.unknown           | Застрахованное лицо не найдено | Проверьте ЕНП поиском FindPerson
+person.dead              | Застрахованное лицо умерло | Запись не добавляется и не ведётся
+person.not-insured       | Лицо не застраховано в регионе | Запись не добавляется
+diagnosis.format         | Код диагноза не имеет формы МКБ-10 | Пример формы: I10 или I20.8
+diagnosis.unknown        | Кода диагноза нет в действующем издании МКБ-10 | Проверьте код
+diagnosis.not-terminal   | Диагноз указан рубрикой, имеющей подрубрики | Укажите код с подрубрикой
+diagnosis.outside        | Диагноз не входит в перечень диспансерного наблюдения | Проверьте код по приказам 168н и 548н
+diagnosis.same           | Диагноз записи уже таков | Изменение не требуется
+diagnosis.date-future    | Дата установления диагноза в будущем | Проверьте дату
+diagnosis.date-before-birth | Дата раньше даты рождения | Проверьте дату
+observation.elsewhere    | Лицо уже состоит под наблюдением по этому заболеванию в другой организации | Запись не добавляется
+observation.exists       | Лицо уже состоит под наблюдением организации по этому заболеванию | Измените имеющуюся запись
+observation.not-open     | Наблюдение по записи завершено | Откройте запись заново (ReopenEntry) или добавьте новую
+observation.open         | Наблюдение по записи не завершено | Изменение не требуется
+observation.annulled     | Запись аннулирована | Добавьте новую запись
+observation.date-future  | Дата начала наблюдения в будущем | Проверьте дату
+observation.date-before-diagnosis | Наблюдение начато раньше установления диагноза | Проверьте даты
+plan.empty               | Не указан ни один планируемый месяц | Укажите от 1 до 24 месяцев
+plan.format              | Месяц задаётся в виде ГГГГ-ММ | Проверьте значение
+plan.repeated            | Месяц указан дважды | Уберите повтор
+plan.range               | Месяц плана раньше текущего года или позже чем через 24 месяца | Проверьте месяцы
+visit.date-future        | Дата проведения в будущем | Проверьте дату
+visit.date-before        | Дата проведения раньше начала наблюдения | Проверьте дату
+visit.after-death        | Дата проведения позже даты смерти | Проверьте дату
+visit.place              | Неизвестный код места проведения | Справочник: GetDictionary(PLACES)
+visit.result             | Неизвестный код результата | Справочник: GetDictionary(RESULTS)
+visit.no-show            | Неявка указывается местом и результатом вместе | Место «не явился» требует результата «Не явился» и наоборот
+visit.removal            | Результат «Снят с диспансерного учета» указывается тогда и только тогда, когда есть исключение | Заполните дату и причину исключения или измените результат
+visit.annulled           | Сведения о проведении уже аннулированы | Изменение не требуется
+visit.ended-entry        | Проведение завершило наблюдение: сначала откройте запись | Вызовите ReopenEntry, затем AnnulVisit
+doctor.unknown           | Врача нет в справочнике организации на эту дату | Дополните справочник: SaveDoctors
+doctor.incomplete        | У врача в справочнике не заполнен тип | Заполните тип врача: SaveDoctors
+doctor.type              | Неизвестный тип врача | Справочник: GetDictionary(DOCTOR_TYPES)
+doctor.type-differs      | Тип врача не совпадает со справочником организации | Исправьте тип или справочник
+doctor.specialty         | Неизвестный код специальности | Справочник: GetDictionary(SPECIALTIES)
+doctor.dates             | Дата окончания раньше даты начала, или периоды врача пересекаются | Проверьте даты
+exclusion.pair           | Дата и причина исключения указываются только вместе | Заполните оба поля или ни одного
+exclusion.reason         | Неизвестный код причины исключения | Справочник: GetDictionary(EXCLUSION_REASONS)
+exclusion.date-future    | Дата исключения в будущем | Проверьте дату
+exclusion.date-before    | Дата исключения раньше начала наблюдения или даты осмотра | Проверьте дату
+reopen.impossible        | Запись нельзя открыть заново | Причина исключения или состояние лица этого не допускают
+reason.empty             | Не указана причина исправления | Заполните reason
+list.period              | Укажите либо месяц, либо квартал в допустимых пределах | year и month (1..12) либо quarter (1..4)
+list.type                | Неизвестный тип списка | Справочник: GetDictionary(LIST_TYPES)
+list.edition             | Неизвестная редакция списка | CURRENT или CLOSED
+list.group               | Неизвестная группа диагнозов | Справочник: GetDictionary(DIAGNOSIS_GROUPS)
+list.page                | Номер первой записи или количество записей вне пределов | startRecord от 1, recordCount от 1 до {limit}
+list.snapshot-expired    | Срок хранения снимка списка истёк | Запросите список без snapshotId
+list.not-closed          | Период не закрыт: закрытой редакции списка нет | Запросите редакцию CURRENT
+list.choice-differs      | Условия не совпадают с условиями снимка | Повторите условия первого вызова или не передавайте snapshotId
+dictionary.unknown       | Такого справочника нет | Список справочников: GetDictionary(DICTIONARIES)
+dictionary.file          | Файл справочника не распознан: {what} | Проверьте формат файла
+load.columns             | В строке заголовка нет обязательных столбцов: {what} | Сверьте файл с описанием формата
+load.line                | Строка не разбирается: число столбцов не совпадает с заголовком | Исправьте строку
+load.insurer             | Код страховой организации не найден | Загрузите справочник страховых организаций
+load.organisation        | Код медицинской организации не найден | Загрузите справочник медицинских организаций
+load.date                | Дата не имеет формы ГГГГ-ММ-ДД | Исправьте дату
+load.repeated            | ЕНП повторяется в файле | Оставьте одну строку
+month.closed             | Период уже закрыт | Повторное закрытие не требуется
+month.not-over           | Период ещё не закончился | Закройте период после его окончания
+month.not-closed         | Период не закрыт | Открывать нечего
+setting.invalid          | Неверное значение настройки {name} | Сверьте значение с описанием настроек
+"""
+
+_OTHER = (
+    Kind("request.soap-version", Side.VERSION, "Поддерживается только SOAP 1.1", "Используйте конверт SOAP 1.1"),
+    Kind(
+        "request.must-understand",
+        Side.MUST_UNDERSTAND,
+        "Обязательный заголовок SOAP не поддерживается",
+        "Уберите заголовок или признак mustUnderstand",
+    ),
+)
+
+_SERVER = """
+server.error    | Внутренняя ошибка; сообщите администратору номер запроса | Повторите позже; номер запроса есть в заголовке X-Request-Id
+server.busy     | Сервер занят | Повторите через указанное время
+server.database | База данных временно недоступна | Повторите через указанное время
+"""
+
+KINDS: dict[str, Kind] = {
+    kind.code: kind for kind in (*_table(Side.CLIENT, _CLIENT), *_OTHER, *_table(Side.SERVER, _SERVER))
+}
+
+ACCEPTED: dict[str, str] = {
+    "ok": "Принято",
+    "ok.closed-month": "Принято; месяц закрыт, изменение действует с первого открытого дня",
+    "ok.outside": "Принято; диагноз не входит в перечень диспансерного наблюдения",
+    "ok.child": "Принято; приказ 168н применяется с 18 лет, срок следующего осмотра не рассчитан",
+}
+"""Codes of `ItemResult` for items that took effect, with their Russian texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One place of a refused request: path such as ``items[3]/conductedOn``, code and text; never the value."""
+
+    field: str
+    code: str
+    message: str
+
+
+def field_error(field: str, code: str) -> FieldError:
+    return FieldError(field, code, KINDS[code].message)
+
+
+class GatewayError(Exception):
+    """A named refusal. ``params`` fill the text; ``retry_after`` is in seconds."""
+
+    def __init__(
+        self,
+        code: str,
+        *,
+        fields: Iterable[FieldError] = (),
+        retry_after: int | None = None,
+        **params: object,
+    ) -> None:
+        self.kind = KINDS[code]
+        self.code = code
+        self.message = self.kind.message.format(**params) if params else self.kind.message
+        self.fields = tuple(fields)
+        self.retry_after = retry_after
+        super().__init__(f"{code}: {self.message}")

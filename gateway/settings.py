@@ -1,0 +1,117 @@
+"""One table of settings: name, default, help. A TOML file gives values, `DN_GATEWAY_*` in the environment overrides it."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from gateway.errors import GatewayError
+
+
+def _setting(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Values in force. Units stand in the help of each setting."""
+
+    database_url: str = _setting("", "адрес базы PostgreSQL 15+ (роль приложения); пусто — встроенный сервер")
+    database_owner_url: str = _setting("", "адрес той же базы для роли-владельца: схема, хранение, миграции")
+    data_dir: str = _setting("/var/lib/dn-gateway", "каталог встроенной базы и файлов шлюза")
+    host: str = _setting("127.0.0.1", "адрес, на котором слушает веб-сервер")
+    port: int = _setting(8080, "порт веб-сервера")
+    workers: int = _setting(0, "процессов веб-сервера; 0 — по числу ядер")
+    threads: int = _setting(6, "потоков исполнения в процессе")
+    public_url: str = _setting("", "внешний адрес для WSDL, например https://dn.example.ru; пусто — host:port")
+    time_zone: str = _setting("Europe/Moscow", "часовой пояс дат и календаря")
+    region_okato: str = _setting("40000", "ОКАТО региона, 5 знаков")
+    observation_key: Literal["rubric", "code"] = _setting(
+        "rubric",
+        "одна открытая запись на лицо и rubric — первые три знака диагноза, code — полный код; выбирается при установке",
+    )
+    diagnosis_outside: Literal["mark", "refuse"] = _setting(
+        "mark", "диагноз вне 168н и 548н: mark — отметить, refuse — отказать"
+    )
+    items_per_call: int = _setting(1000, "элементов в пакетном вызове, не больше")
+    records_per_page: int = _setting(10000, "записей на странице, не больше")
+    requests_per_minute: int = _setting(6000, "запросов клиента в минуту, если у клиента не задано своё")
+    file_part_bytes: int = _setting(4 * 1024 * 1024, "часть файла, байт")
+    snapshot_hours: int = _setting(24, "срок хранения снимка списка, часов")
+    body_bytes: int = _setting(8 * 1024 * 1024, "тело запроса, байт, не больше")
+    body_seconds: int = _setting(30, "время на получение тела запроса, с")
+    header_seconds: int = _setting(10, "время на получение заголовков и простой соединения, с")
+    write_seconds: int = _setting(30, "сколько ждать клиента, который не читает ответ, с")
+    xml_depth: int = _setting(32, "вложенность элементов запроса, не больше")
+    xml_elements: int = _setting(50000, "элементов в запросе, не больше")
+    xml_attributes: int = _setting(64, "атрибутов у элемента, не больше")
+    xml_name_chars: int = _setting(256, "знаков в имени элемента или атрибута, не больше")
+    secret_memory_seconds: int = _setting(60, "сколько помнить проверенный секрет, с, не больше 60")
+    hashing_threads: int = _setting(2, "одновременных вычислений argon2id в процессе")
+    guess_delay_seconds: float = _setting(2.0, "наибольшая задержка ответа после неверных паролей, с")
+    trusted_proxies: str = _setting("", "адреса доверенных обратных прокси через запятую")
+    certificate_header: str = _setting(
+        "x-client-cert-sha256", "заголовок прокси с отпечатком SHA-256 сертификата клиента"
+    )
+    audit_days: int = _setting(1830, "срок хранения журнала доступа, дней")
+    request_days: int = _setting(30, "срок хранения ответов для повторов requestId, дней")
+    change_days: int = _setting(400, "срок хранения образов записей для ленты изменений и снимков, дней")
+    log_level: str = _setting("INFO", "уровень журнала процесса")
+
+    def __post_init__(self) -> None:
+        checks = {
+            "observation_key": self.observation_key in ("rubric", "code"),
+            "diagnosis_outside": self.diagnosis_outside in ("mark", "refuse"),
+            "secret_memory_seconds": 0 <= self.secret_memory_seconds <= 60,
+            "items_per_call": 1 <= self.items_per_call <= 100_000,
+            "port": 0 <= self.port <= 65535,
+            "threads": self.threads >= 1,
+        }
+        for name, right in checks.items():
+            if not right:
+                raise GatewayError("setting.invalid", name=name)
+
+
+def _convert(name: str, kind: str, value: Any) -> Any:
+    try:
+        if kind == "int":
+            return int(value)
+        if kind == "float":
+            return float(value)
+    except (TypeError, ValueError):
+        raise GatewayError("setting.invalid", name=name) from None
+    if not isinstance(value, str):
+        raise GatewayError("setting.invalid", name=name)
+    return value
+
+
+def load(path: str | Path | None = None, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Settings from an optional TOML file, then the environment, then ``overrides`` (command-line options).
+
+    Raises ``setting.invalid`` for an unknown name or a value of the wrong type.
+    """
+    environ = os.environ if environ is None else environ
+    known = {f.name: str(f.type) for f in fields(Settings)}
+    values: dict[str, Any] = {}
+    path = path or environ.get("DN_GATEWAY_CONFIG")
+    if path:
+        try:
+            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError):
+            raise GatewayError("setting.invalid", name=str(path)) from None
+        for name, value in table.items():
+            if name not in known:
+                raise GatewayError("setting.invalid", name=name)
+            values[name] = _convert(name, known[name], value)
+    for name, kind in known.items():
+        raw = environ.get("DN_GATEWAY_" + name.upper())
+        if raw is not None:
+            values[name] = _convert(name, kind, raw)
+    if "DATABASE_URL" in environ and "database_url" not in values:
+        values["database_url"] = environ["DATABASE_URL"]
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    return Settings(**values)

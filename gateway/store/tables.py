@@ -1,0 +1,450 @@
+"""The tables of the gateway as SQLAlchemy metadata: the one description that migrations are compared with.
+
+Times are `timestamptz`; days are `date`; months are integers `yyyymm`; codes are text. Names of persons sort by
+`name_key` (upper case, ё as е) under the C collation.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, DATERANGE, JSONB, UUID, ExcludeConstraint
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "pk": "%(table_name)s_pkey",
+    }
+)
+
+_Time = DateTime(timezone=True)
+_NOW = text("now()")
+_C = Text(collation="C")
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=False), primary_key=True)
+
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    comment="Choices made once at installation (observation_key, region)",
+)
+
+# people ---------------------------------------------------------------------------------------------------------------
+
+organisation = Table(
+    "organisation",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("primary_care", Boolean, nullable=False, server_default=text("true")),
+    Column("valid_from", Date, nullable=False),
+    Column("valid_to", Date),
+    comment="МО: medical organisations; code is the six-digit registry number",
+)
+
+insurer = Table(
+    "insurer",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("valid_from", Date, nullable=False),
+    Column("valid_to", Date),
+    comment="СМО: insurers; code is the five-digit registry number",
+)
+
+doctor = Table(
+    "doctor",
+    metadata,
+    _id(),
+    Column("organisation", Text, ForeignKey("organisation.code"), nullable=False),
+    Column("snils", Text, nullable=False),
+    Column("last_name", Text, nullable=False),
+    Column("first_name", Text, nullable=False),
+    Column("middle_name", Text),
+    Column("doctor_type", Text),
+    Column("specialty", Text),
+    Column("valid_from", Date, nullable=False),
+    Column("valid_to", Date),
+    UniqueConstraint("organisation", "snils", "valid_from"),
+    comment="Doctors as their organisation keeps them; specialty by V021",
+)
+
+person = Table(
+    "person",
+    metadata,
+    _id(),
+    Column("enp", Text, nullable=False),
+    Column("snils", Text),
+    Column("last_name", Text, nullable=False),
+    Column("first_name", Text, nullable=False),
+    Column("middle_name", Text),
+    Column("name_key", _C, nullable=False),
+    Column("birth_date", Date, nullable=False),
+    Column("sex", SmallInteger, nullable=False),
+    Column("death_date", Date),
+    Column("policy_kind", Text),
+    Column("policy_number", Text),
+    Column("insurer", Text),
+    Column("insured_in_region", Boolean, nullable=False),
+    Column("attached_organisation", Text),
+    Column("attached_since", Date),
+    Column("source", Text, nullable=False, server_default=text("'LOCAL'")),
+    Column("as_of", _Time, nullable=False, server_default=_NOW),
+    Index("person_enp_key", "enp", unique=True),
+    Index("person_snils_idx", "snils", postgresql_where=text("snils IS NOT NULL")),
+    Index("person_name_key_birth_date_idx", "name_key", "birth_date"),
+    postgresql_with={"fillfactor": 80},
+    comment="Insured persons of the region (РС ЕРЗЛ); as_of is when the source last confirmed the row",
+)
+
+# dictionaries ---------------------------------------------------------------------------------------------------------
+
+dictionary_edition = Table(
+    "dictionary_edition",
+    metadata,
+    _id(),
+    Column("dictionary", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("valid_from", Date, nullable=False),
+    Column("loaded_at", _Time, nullable=False, server_default=_NOW),
+    Column("source", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("rows", Integer, nullable=False),
+    UniqueConstraint("dictionary", "valid_from"),
+    comment="An edition is in force from valid_from until the next one of its dictionary",
+)
+
+dictionary_item = Table(
+    "dictionary_item",
+    metadata,
+    Column("edition_id", BigInteger, ForeignKey("dictionary_edition.id", ondelete="CASCADE"), primary_key=True),
+    Column("code", _C, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("parent", Text),
+    Column("valid_from", Date),
+    Column("valid_to", Date),
+    Column("attributes", JSONB, nullable=False, server_default=text("'{}'")),
+    comment="Lines of dictionaries; terminal МКБ-10 codes have attributes.terminal = true",
+)
+
+# access ---------------------------------------------------------------------------------------------------------------
+
+client = Table(
+    "client",
+    metadata,
+    _id(),
+    Column("login", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False, server_default=text("''")),
+    Column("kind", Text, CheckConstraint("kind IN ('MO', 'INSURER', 'FUND')", name="kind"), nullable=False),
+    Column("organisations", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("insurer", Text),
+    Column("rights", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("requests_per_minute", Integer),
+    Column("created_at", _Time, nullable=False, server_default=_NOW),
+    Column("disabled_at", _Time),
+    comment="Systems that call: an MO client sees organisations, an INSURER its insured, the FUND all",
+)
+
+client_secret = Table(
+    "client_secret",
+    metadata,
+    _id(),
+    Column("client_id", BigInteger, ForeignKey("client.id"), nullable=False, index=True),
+    Column("hash", Text, nullable=False),
+    Column("valid_from", _Time, nullable=False, server_default=_NOW),
+    Column("valid_to", _Time),
+    Column("revoked_at", _Time),
+    comment="argon2id hashes; several may be valid while a secret is rotated",
+)
+
+client_certificate = Table(
+    "client_certificate",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("client_id", BigInteger, ForeignKey("client.id"), nullable=False, index=True),
+    Column("valid_from", _Time, nullable=False, server_default=_NOW),
+    Column("valid_to", _Time),
+    Column("revoked_at", _Time),
+    comment="Certificates accepted from a trusted reverse proxy, by fingerprint",
+)
+
+rate_window = Table(
+    "rate_window",
+    metadata,
+    Column("client_id", BigInteger, primary_key=True),
+    Column("minute", BigInteger, primary_key=True),
+    Column("taken", Integer, nullable=False),
+    prefixes=["UNLOGGED"],
+    comment="Requests leased by web processes in a minute of the epoch",
+)
+
+call_request = Table(
+    "call_request",
+    metadata,
+    Column("client_id", BigInteger, primary_key=True),
+    Column("request_id", UUID(as_uuid=True), primary_key=True),
+    Column("operation", Text, nullable=False),
+    Column("body_sha256", LargeBinary, nullable=False),
+    Column("answer", LargeBinary),
+    Column("created_at", _Time, nullable=False, server_default=_NOW, index=True),
+    comment="Answers of changing calls, kept for resends of the same requestId (zlib)",
+)
+
+audit_record = Table(
+    "audit_record",
+    metadata,
+    _id(),
+    Column("at", _Time, nullable=False, server_default=text("clock_timestamp()")),
+    Column("trace", Text, nullable=False),
+    Column("client_id", BigInteger),
+    Column("login", Text),
+    Column("address", Text),
+    Column("service", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("organisation", Text),
+    Column("request_id", UUID(as_uuid=True)),
+    Column("outcome", Text, nullable=False),
+    Column("code", Text),
+    Column("persons", ARRAY(BigInteger)),
+    Column("snapshot_id", UUID(as_uuid=True)),
+    Column("first_record", BigInteger),
+    Column("records", Integer),
+    Column("details", JSONB),
+    Index("audit_record_client_id_at_idx", "client_id", "at"),
+    comment="One line per call (also the journal of calls): who, what, over whom, with what outcome. Append-only",
+)
+
+audit_batch = Table(
+    "audit_batch",
+    metadata,
+    _id(),
+    Column("first_id", BigInteger, nullable=False),
+    Column("last_id", BigInteger, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("missing", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    Column("late", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    Column("previous", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("sealed_at", _Time, nullable=False, server_default=_NOW),
+    comment="Hash chain over audit_record: ids first..last without missing, plus late ones of earlier ranges. Append-only",
+)
+
+# ДН lists -------------------------------------------------------------------------------------------------------------
+
+list_ledger = Table(
+    "list_ledger",
+    metadata,
+    Column("organisation", Text, ForeignKey("organisation.code"), primary_key=True),
+    Column("seq", BigInteger, nullable=False, server_default=text("0")),
+    comment="The row a change of an organisation's list locks first; seq numbers its changes in commit order",
+)
+
+entry = Table(
+    "entry",
+    metadata,
+    _id(),
+    Column("person_id", BigInteger, ForeignKey("person.id"), nullable=False, index=True),
+    Column("organisation", Text, ForeignKey("organisation.code"), nullable=False),
+    Column("external_id", Text),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    Column("seq", BigInteger, nullable=False),
+    Column("enp", Text, nullable=False),
+    Column("snils", Text),
+    Column("last_name", Text, nullable=False),
+    Column("first_name", Text, nullable=False),
+    Column("middle_name", Text),
+    Column("name_key", _C, nullable=False),
+    Column("birth_date", Date, nullable=False),
+    Column("sex", SmallInteger, nullable=False),
+    Column("death_date", Date),
+    Column("insurer", Text),
+    Column("attached_organisation", Text),
+    Column("diagnosis", Text, nullable=False),
+    Column("diagnosis_key", Text, nullable=False),
+    Column("diagnosis_group", Text, nullable=False),
+    Column("outside", Text, CheckConstraint("outside IN ('ORDER', 'CHILD')", name="outside")),
+    Column("diagnosed_on", Date),
+    Column("by_attachment", Boolean, nullable=False),
+    Column("doctor_snils", Text),
+    Column("specialty", Text),
+    Column("observed_since", Date, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("planned_months", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
+    Column("last_visit_on", Date),
+    Column("last_visit_result", Text),
+    Column("next_visit_by", Date),
+    Column(
+        "status", Text, CheckConstraint("status IN ('OBSERVED', 'EXCLUDED', 'ANNULLED')", name="status"), nullable=False
+    ),
+    Column("excluded_on", Date),
+    Column("exclusion_reason", Text),
+    Column("changed_at", _Time, nullable=False, server_default=_NOW),
+    CheckConstraint("(excluded_on IS NULL) = (exclusion_reason IS NULL)", name="exclusion"),
+    Index("entry_organisation_name_idx", "organisation", "name_key", "birth_date", "id"),
+    Index(
+        "entry_external_id_key",
+        "organisation",
+        "external_id",
+        unique=True,
+        postgresql_where=text("external_id IS NOT NULL AND status <> 'ANNULLED'"),
+    ),
+    postgresql_with={"fillfactor": 80},
+    comment="A line of a ДН list as it stands now, with the person's data copied so that a list can be frozen",
+)
+
+observation_segment = Table(
+    "observation_segment",
+    metadata,
+    _id(),
+    Column("entry_id", BigInteger, ForeignKey("entry.id"), nullable=False, index=True),
+    Column("person_id", BigInteger, nullable=False),
+    Column("diagnosis_key", Text, nullable=False),
+    Column("diagnosis", Text, nullable=False),
+    Column("organisation", Text, nullable=False, index=True),
+    Column("period", DATERANGE, nullable=False),
+    Column("true_from", Date, nullable=False),
+    Column("true_to", Date),
+    Column("cause_in", Text, nullable=False),
+    Column("cause_out", Text),
+    Column("recorded_from", _Time, nullable=False, server_default=_NOW),
+    Column("recorded_to", _Time),
+    ExcludeConstraint(
+        ("person_id", "="), ("diagnosis_key", "="), ("period", "&&"), using="gist", name="observation_segment_overlap"
+    ),
+    comment="Observation as a chain of dated segments; period is effective (never inside a closed month), true_* are the real days",
+)
+
+visit = Table(
+    "visit",
+    metadata,
+    _id(),
+    Column("entry_id", BigInteger, ForeignKey("entry.id"), nullable=False, index=True),
+    Column("organisation", Text, nullable=False),
+    Column("conducted_on", Date, nullable=False),
+    Column("effective_on", Date, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("attempt", Boolean, nullable=False),
+    Column("doctor_snils", Text, nullable=False),
+    Column("doctor_type", Text, nullable=False),
+    Column("recorded_at", _Time, nullable=False, server_default=_NOW),
+    Column("annulled_at", _Time),
+    Column("annul_reason", Text),
+    Index("visit_organisation_effective_on_idx", "organisation", "effective_on"),
+    comment="Проведение ДН: dispensary visits and attempts («не явился»); effective_on is the day they count on in lists",
+)
+
+entry_event = Table(
+    "entry_event",
+    metadata,
+    _id(),
+    Column("entry_id", BigInteger, ForeignKey("entry.id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("organisation", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("recorded_at", _Time, nullable=False, server_default=_NOW),
+    Column("effective_on", Date, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("actor", Text),
+    Column("trace", Text),
+    Column("details", JSONB),
+    Column("before", JSONB),
+    UniqueConstraint("organisation", "seq"),
+    Index("entry_event_entry_id_version_idx", "entry_id", "version"),
+    comment="Every change of an entry: kind, cause, source; before is the line as it stood, for snapshots and the feed",
+)
+
+closed_month = Table(
+    "closed_month",
+    metadata,
+    Column("organisation", Text, ForeignKey("organisation.code"), primary_key=True),
+    Column("month", Integer, primary_key=True),
+    Column("edition", Integer, primary_key=True),
+    Column("closed_at", _Time, nullable=False, server_default=_NOW),
+    Column("closed_by", Text, nullable=False),
+    Column("reopened_at", _Time),
+    Column("reopened_by", Text),
+    Column("reopen_reason", Text),
+    comment="Month closes; the month is closed while its last edition has no reopened_at",
+)
+
+list_piece = Table(
+    "list_piece",
+    metadata,
+    _id(),
+    Column("organisation", Text, nullable=False),
+    Column("choice", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("edition", Integer, nullable=False, server_default=text("0")),
+    Column("as_of", _Time, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("rendered", SmallInteger),
+    Column("expires_at", _Time, index=True),
+    UniqueConstraint("organisation", "choice", "seq", "edition"),
+    comment="One organisation's part of a frozen list: its lines as they stood at seq; edition > 0 is a month close",
+)
+
+list_block = Table(
+    "list_block",
+    metadata,
+    Column("piece_id", BigInteger, ForeignKey("list_piece.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("ids", ARRAY(BigInteger), nullable=False),
+    Column("body", LargeBinary),
+    comment="250 lines of a piece: ids (kept as long as the audit) and the rendered lines (dropped when the piece expires)",
+)
+
+list_snapshot = Table(
+    "list_snapshot",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("client_id", BigInteger, nullable=False),
+    Column("choice", Text, nullable=False),
+    Column("edition", Text, nullable=False),
+    Column("pieces", ARRAY(BigInteger), nullable=False),
+    Column("ends", ARRAY(BigInteger), nullable=False),
+    Column("token", Text, nullable=False),
+    Column("as_of", _Time, nullable=False),
+    Column("closed_at", _Time),
+    Column("expires_at", _Time, nullable=False, index=True),
+    comment="What a snapshotId names: pieces in order and the running totals at their ends",
+)
+
+# calendar -------------------------------------------------------------------------------------------------------------
+
+job_run = Table(
+    "job_run",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("started_at", _Time, nullable=False, server_default=_NOW),
+    Column("started_by", Text, nullable=False),
+    comment="One row per job and period: what makes a second run impossible",
+)

@@ -44,6 +44,8 @@ class Caller:
         Raises ``organisation.required`` if the set has several and none was named, ``object.not-found`` if the named
         one lies outside (exactly as if it did not exist), ``access.forbidden`` for an insurer.
         """
+        if self.kind is ClientKind.INSURER:
+            raise GatewayError("access.forbidden")
         if organisation is None:
             if len(self.organisations) == 1:
                 return next(iter(self.organisations))

@@ -20,6 +20,31 @@ class ClientKind(StrEnum):
     FUND = "FUND"
 
 
+class Outcome(StrEnum):
+    """How a call ended. PARTIAL: some items of a batch were refused; FAULT: the gateway's own failure."""
+
+    OK = "OK"
+    PARTIAL = "PARTIAL"
+    REPLAYED = "REPLAYED"
+    REFUSED = "REFUSED"
+    FAULT = "FAULT"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A name and a password as a door received them."""
+
+    login: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A client certificate that a trusted reverse proxy has verified: its SHA-256 fingerprint, 64 hex digits."""
+
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated client with its rights. ``organisations`` of INSURER and FUND is empty: they see all."""
@@ -60,6 +85,26 @@ class Foreign(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("object.not-found")
+
+
+class Denied(GatewayError):
+    """A wrong name or password. The door waits ``delay`` seconds, without holding a thread, before it answers."""
+
+    def __init__(self, delay: float) -> None:
+        super().__init__("access.denied")
+        self.delay = delay
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A call that was refused before it had a caller. ``login`` is the name it gave, kept only if it has the form of one."""
+
+    service: str
+    operation: str
+    trace: str
+    address: str = ""
+    login: str | None = None
+    request_id: UUID | None = None
 
 
 @dataclass(slots=True)

@@ -1,0 +1,13 @@
+"""ДН lists: entries, visits, corrections, history, pages, month closes."""
+
+from gateway.lists.batches import Batches
+from gateway.lists.closing import Closing
+from gateway.lists.corrections import Corrections
+from gateway.lists.pages import Pages
+
+
+class Lists(Batches, Corrections, Pages, Closing):
+    """The feature that doors, command line and jobs call."""
+
+
+__all__ = ["Lists"]

@@ -75,13 +75,13 @@ class Choice:
 
 
 LINE_COLUMNS = (
-    "record_number", "entry_id", "external_id", "version", "enp", "snils", "last_name", "first_name", "middle_name",
+    "entry_id", "external_id", "version", "enp", "snils", "last_name", "first_name", "middle_name",
     "birth_date", "sex", "death_date", "insurer", "attached_organisation", "diagnosis", "diagnosis_group",
     "diagnosed_on", "organisation", "by_attachment", "doctor_snils", "specialty", "observed_since", "source",
     "planned_months", "last_visit_on", "last_visit_result", "next_visit_by", "status", "excluded_on",
     "exclusion_reason", "changed_at", "outside",
 )  # fmt: skip
-"""Order of the values of a line as pages read it. All are text or None, as XML wants them (dates ``yyyy-MM-dd``, times
+"""Order of the values of a line as pages read it (recordNumber is put before them when a page leaves). All are text or None, as XML wants them (dates ``yyyy-MM-dd``, times
 with zone, ``true``/``false``); planned_months is ``yyyy-MM`` separated by blanks, '' when there is none; outside is
 None, ORDER or CHILD and leaves as ``extra/Item{name=outside}``."""
 
@@ -89,11 +89,15 @@ Line = tuple[str | None, ...]
 
 
 class LineRenderer(Protocol):
-    """How a door writes lines. ``version`` changes when bytes of stored blocks would no longer be right."""
+    """How a door writes lines. Stored blocks outlive it: bytes of one contract version stay right for ever."""
 
-    version: int
+    def __call__(self, lines: Sequence[Line]) -> list[bytes]:
+        """Each line without its record number, without any NUL byte."""
+        ...
 
-    def __call__(self, lines: Sequence[Line]) -> list[bytes]: ...
+    def join(self, first: int, lines: Sequence[bytes]) -> bytes:
+        """Ready elements one after another, numbered ``first``, ``first + 1``, …"""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The tables of the gateway as SQLAlchemy metadata: the one description that migrations are compared with.
 
-Times are `timestamptz`; days are `date`; months are integers `yyyymm`; codes are text. Names of persons sort by
+Times are `timestamptz`; days are `date`; codes are text; planned months are texts `yyyy-MM`, closed months integers `yyyymm`. Names of persons sort by
 `name_key` (upper case, ё as е) under the C collation.
 """
 
@@ -25,7 +25,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, DATERANGE, JSONB, UUID, ExcludeConstraint
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID, ExcludeConstraint
 
 metadata = MetaData(
     naming_convention={
@@ -250,6 +250,7 @@ audit_batch = Table(
     Column("late", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
     Column("previous", Text, nullable=False),
     Column("sha256", Text, nullable=False),
+    Column("digests", LargeBinary, nullable=False),
     Column("sealed_at", _Time, nullable=False, server_default=_NOW),
     comment="Hash chain over audit_record: ids first..last without missing, plus late ones of earlier ranges. Append-only",
 )
@@ -294,7 +295,7 @@ entry = Table(
     Column("specialty", Text),
     Column("observed_since", Date, nullable=False),
     Column("source", Text, nullable=False),
-    Column("planned_months", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
+    Column("planned_months", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("last_visit_on", Date),
     Column("last_visit_result", Text),
     Column("next_visit_by", Date),
@@ -326,17 +327,23 @@ observation_segment = Table(
     Column("diagnosis_key", Text, nullable=False),
     Column("diagnosis", Text, nullable=False),
     Column("organisation", Text, nullable=False, index=True),
-    Column("period", DATERANGE, nullable=False),
+    Column("since", Date, nullable=False),
+    Column("until", Date),
     Column("true_from", Date, nullable=False),
     Column("true_to", Date),
     Column("cause_in", Text, nullable=False),
     Column("cause_out", Text),
     Column("recorded_from", _Time, nullable=False, server_default=_NOW),
     Column("recorded_to", _Time),
+    CheckConstraint("until >= since", name="order"),
     ExcludeConstraint(
-        ("person_id", "="), ("diagnosis_key", "="), ("period", "&&"), using="gist", name="observation_segment_overlap"
+        ("person_id", "="),
+        ("diagnosis_key", "="),
+        (text("daterange(since, until)"), "&&"),
+        using="gist",
+        name="observation_segment_overlap",
     ),
-    comment="Observation as a chain of dated segments; period is effective (never inside a closed month), true_* are the real days",
+    comment="Observation as a chain of dated segments [since, until): effective days, never inside a closed month; true_* are the real days",
 )
 
 visit = Table(
@@ -405,7 +412,6 @@ list_piece = Table(
     Column("edition", Integer, nullable=False, server_default=text("0")),
     Column("as_of", _Time, nullable=False),
     Column("total", Integer, nullable=False),
-    Column("rendered", SmallInteger),
     Column("expires_at", _Time, index=True),
     UniqueConstraint("organisation", "choice", "seq", "edition"),
     comment="One organisation's part of a frozen list: its lines as they stood at seq; edition > 0 is a month close",
@@ -418,7 +424,8 @@ list_block = Table(
     Column("number", Integer, primary_key=True),
     Column("ids", ARRAY(BigInteger), nullable=False),
     Column("body", LargeBinary),
-    comment="250 lines of a piece: ids (kept as long as the audit) and the rendered lines (dropped when the piece expires)",
+    Column("keys", Text),
+    comment="250 lines of a piece: ids (kept as long as the audit), rendered lines (dropped when the piece expires), filter keys",
 )
 
 list_snapshot = Table(
@@ -433,7 +440,8 @@ list_snapshot = Table(
     Column("token", Text, nullable=False),
     Column("as_of", _Time, nullable=False),
     Column("closed_at", _Time),
-    Column("expires_at", _Time, nullable=False, index=True),
+    Column("expires_at", _Time, nullable=False),
+    Index("list_snapshot_client_id_as_of_idx", "client_id", "as_of"),
     comment="What a snapshotId names: pieces in order and the running totals at their ends",
 )
 

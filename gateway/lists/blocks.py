@@ -1,0 +1,110 @@
+"""Lines of frozen lists: read as they stood at a number of the ledger, rendered once, kept compressed by 250."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.lists import queries
+from gateway.lists.model import LINE_COLUMNS, Line, LineRenderer
+from gateway.lists.queries import BLOCK
+from gateway.store.engine import Driver
+
+_SEPARATOR = b"\0"
+_KEYS = tuple(LINE_COLUMNS.index(name) for name in ("diagnosis_group", "enp", "doctor_snils", "insurer"))
+_MONTHS = LINE_COLUMNS.index("planned_months")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Records ``first``..``last`` (from 0, without the last) of one piece of a snapshot."""
+
+    piece_id: int
+    first: int
+    last: int
+
+
+def parts(pieces: Sequence[int], ends: Sequence[int], start: int, count: int) -> Iterator[Part]:
+    """Where the records ``start``..``start + count`` (from 0) of a snapshot lie."""
+    begin = 0
+    for piece_id, end in zip(pieces, ends, strict=True):
+        first, last = max(start, begin), min(start + count, end)
+        if first < last:
+            yield Part(piece_id, first - begin, last - begin)
+        begin = end
+
+
+def live(driver: Driver, part: Part) -> list[Line]:
+    """Lines of a part as they stood, read from the entries."""
+    organisation, seq = _piece(driver, part.piece_id)
+    numbers = (part.piece_id, part.first // BLOCK, (part.last - 1) // BLOCK)
+    ids = [id for row in driver.execute(queries.BLOCKS, numbers).fetchall() for id in row[1]]
+    offset = part.first // BLOCK * BLOCK
+    return lines_at(driver, organisation, seq, ids[part.first - offset : part.last - offset])
+
+
+def lines_at(driver: Driver, organisation: str, seq: int, ids: Sequence[int]) -> list[Line]:
+    """Lines of these entries as they stood in the organisation's list at ``seq``."""
+    values = {"organisation": organisation, "seq": seq, "ids": list(ids)}
+    rows = driver.execute(queries.LINES_AT, values).fetchall()
+    return then(driver, organisation, seq, rows)
+
+
+def then(driver: Driver, organisation: str, seq: int, rows: Sequence[tuple[Any, ...]]) -> list[Line]:
+    """Puts the images of their time in place of lines that have changed or left since."""
+    later = [row[0] for row in rows if row[0] is not None]
+    if not later:
+        return [row[1:] for row in rows]
+    values = {"ids": later, "organisation": organisation, "seq": seq}
+    before = {row[0]: row[1:] for row in driver.execute(queries.LINES_BEFORE, values)}
+    return [row[1:] if row[0] is None else before.get(row[0], row[1:]) for row in rows]
+
+
+def read(driver: Driver, part: Part, render: LineRenderer) -> list[bytes]:
+    """Rendered lines of a part; blocks that are not yet rendered are, and stay so."""
+    organisation, seq = _piece(driver, part.piece_id)
+    numbers = (part.piece_id, part.first // BLOCK, (part.last - 1) // BLOCK)
+    lines: list[bytes] = []
+    for number, ids, body in driver.execute(queries.BLOCKS, numbers).fetchall():
+        if body is None:
+            block = render(lines_at(driver, organisation, seq, ids))
+            keep(driver, part.piece_id, number, block)
+        else:
+            block = unpack(body)
+        offset = number * BLOCK
+        lines += block[max(0, part.first - offset) : part.last - offset]
+    return lines
+
+
+def pack(lines: Sequence[bytes]) -> bytes:
+    return zlib.compress(_SEPARATOR.join(lines), 1)
+
+
+def unpack(body: bytes) -> list[bytes]:
+    return zlib.decompress(body).split(_SEPARATOR)
+
+
+def keep(driver: Driver, piece_id: int, number: int, block: Sequence[bytes], keys: str | None = None) -> None:
+    """Stores a rendered block."""
+    driver.execute(queries.RENDERED, (pack(block), keys, piece_id, number))
+
+
+def _piece(driver: Driver, piece_id: int) -> tuple[str, int]:
+    row = driver.execute(queries.PIECE, (piece_id,)).fetchone()
+    if row is None:
+        raise LookupError("a snapshot names a piece that is gone")
+    return row[0], row[1]
+
+
+def key_of(line: Line) -> str:
+    """What filters of a closed list look at: group, ЕНП, doctor, insurer, planned months; one text line."""
+    return "\t".join([*(line[n] or "" for n in _KEYS), line[_MONTHS] or ""])
+
+
+def matches(key: str, filters: dict[str, str]) -> bool:
+    """Whether a line of a closed list passes the filters."""
+    group, enp, doctor, insurer, months = key.split("\t")
+    have = {"group": group, "enp": enp, "doctor": doctor, "insurer": insurer}
+    return all(value in months.split() if name == "month" else have[name] == value for name, value in filters.items())

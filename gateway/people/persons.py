@@ -1,0 +1,123 @@
+"""Finding insured persons: by ЕНП, by СНИЛС and birth date, or by exact name and birth date."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from gateway.access import audit
+from gateway.access.model import Call, ClientKind
+from gateway.domain.persons import enp_error, name_key, snils_digits, snils_error
+from gateway.errors import FieldError, GatewayError, field_error
+from gateway.people import queries
+from gateway.people.names import tidy
+from gateway.store.engine import Store
+
+LIMIT_DEFAULT = 20
+LIMIT_MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """What is known of the person. Enough is: enp; snils and birth_date; last_name, first_name and birth_date.
+
+    Whatever else is given narrows the search. Names are compared without case, ё as е; a double surname is one name.
+    """
+
+    enp: str | None = None
+    snils: str | None = None
+    last_name: str | None = None
+    first_name: str | None = None
+    middle_name: str | None = None
+    birth_date: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """An entry under observation that the caller may see."""
+
+    entry_id: str
+    diagnosis: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPerson:
+    """A person as the contract's `Person` shows it. All values are text as XML wants it: days ``yyyy-MM-dd``, ``as_of``
+    with zone, ``insured_in_region`` ``true`` or ``false``; ``sex`` 1 male, 2 female; ``source`` LOCAL or FERZL.
+    """
+
+    enp: str
+    snils: str | None
+    last_name: str
+    first_name: str
+    middle_name: str | None
+    birth_date: str
+    sex: str
+    death_date: str | None
+    insurer: str | None
+    insured_in_region: str
+    attached_organisation: str | None
+    attached_since: str | None
+    source: str
+    as_of: str
+    observed: tuple[Observed, ...] = ()
+
+
+def find(store: Store, call: Call, criteria: Criteria, limit: int | None = None) -> list[FoundPerson]:
+    """Persons by exact criteria, by name; whoever observes or attaches them. An insurer finds only its insured.
+
+    ``limit`` is 1..100, 20 if absent. `observed` holds entries of the caller's own organisations (all for the fund and
+    an insurer). One statement reads and leaves the audit record, so ``call.audited`` is set.
+
+    Raises ``search.criteria``, ``field.range`` for the limit, and the codes of ЕНП and СНИЛС.
+    """
+    conditions = _conditions(criteria)
+    limit = LIMIT_DEFAULT if limit is None else limit
+    if not 1 <= limit <= LIMIT_MOST:
+        raise GatewayError("field.range", fields=[field_error("limit", "field.range")])
+    bounded = call.caller.kind is ClientKind.MO
+    if call.caller.kind is ClientKind.INSURER:
+        conditions["insurer"] = call.caller.insurer or ""
+    record = audit.values(call, "ok", None)
+    values: dict[str, object] = {f"audit_{name}": value for name, value in record.items()}
+    values |= conditions
+    values |= {"limit": limit, "organisations": list(call.caller.organisations)}
+    statement = queries.find(tuple(conditions), tuple(record), bounded)
+    with store.driver() as driver:
+        rows = driver.execute(statement, values, prepare=True).fetchall()
+    call.audited = True
+    return [FoundPerson(*(*person, _observed(observed))) for *person, observed in rows]
+
+
+def _conditions(criteria: Criteria) -> dict[str, object]:
+    """Checked criteria under the names of `queries.CONDITIONS`."""
+    named = bool(criteria.last_name and criteria.first_name)
+    dated = criteria.birth_date is not None
+    if not (criteria.enp or (dated and (criteria.snils or named))):
+        raise GatewayError("search.criteria")
+    wrong: list[FieldError] = []
+    conditions: dict[str, object] = {}
+    if criteria.enp:
+        conditions["enp"] = criteria.enp
+        if code := enp_error(criteria.enp):
+            wrong.append(field_error("enp", code))
+    if criteria.snils:
+        conditions["snils"] = snils_digits(criteria.snils)
+        if code := snils_error(criteria.snils):
+            wrong.append(field_error("snils", code))
+    if wrong:
+        raise GatewayError(wrong[0].code, fields=wrong)
+    if criteria.birth_date is not None:
+        conditions["birth_date"] = criteria.birth_date.isoformat()
+    if criteria.last_name and criteria.first_name:
+        last, first, middle = (
+            tidy(name or "") for name in (criteria.last_name, criteria.first_name, criteria.middle_name)
+        )
+        conditions["full_name" if middle else "any_middle_name"] = name_key(last, first, middle or None)
+    return conditions
+
+
+def _observed(joined: str | None) -> tuple[Observed, ...]:
+    if not joined:
+        return ()
+    return tuple(Observed(*pair.split(" ", 1)) for pair in joined.split(","))

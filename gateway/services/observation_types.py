@@ -1,0 +1,294 @@
+"""Types of `DispensaryObservation` v1 and the requests of its operations, field by field, with their refusals."""
+
+from __future__ import annotations
+
+from gateway.lists.model import LINE_COLUMNS
+from gateway.services.types import (
+    BOOLEAN,
+    CODE,
+    DATE,
+    EXTRA_FIELD,
+    INT,
+    KEY,
+    LONG,
+    NAME,
+    NOTE,
+    STRING,
+    TIME,
+    Field,
+    Model,
+    as_answer,
+    maybe,
+    needed,
+    some,
+)
+
+ITEMS_MOST = 1000
+MONTHS_MOST = 24
+
+_ENP = "person.enp-format person.enp-check"
+_SNILS = "person.snils-format person.snils-check"
+_PERSON = "person.unknown person.dead person.not-insured"
+_DIAGNOSIS = "diagnosis.format diagnosis.unknown diagnosis.not-terminal diagnosis.outside"
+_OBSERVED = "observation.elsewhere observation.exists"
+_OWN_ENTRY = "object.not-found"
+_OPEN_ENTRY = "object.not-found observation.not-open observation.annulled conflict.duplicate-item"
+_PLAN = "plan.empty plan.format plan.repeated plan.range"
+
+# people ---------------------------------------------------------------------------------------------------------------
+
+OBSERVED = Model(
+    "Observed",
+    "Запись клиента, по которой лицо состоит под наблюдением",
+    (
+        needed("entryId", STRING, "Идентификатор записи"),
+        needed("diagnosis", STRING, "Диагноз по МКБ-10"),
+    ),
+)
+
+PERSON = Model(
+    "Person",
+    "Застрахованное лицо",
+    (
+        needed("enp", STRING, "ЕНП"),
+        maybe("snils", STRING, "СНИЛС, 11 цифр"),
+        needed("lastName", STRING, "Фамилия"),
+        needed("firstName", STRING, "Имя"),
+        maybe("middleName", STRING, "Отчество"),
+        needed("birthDate", DATE, "Дата рождения"),
+        needed("sex", STRING, "Пол: 1 мужской, 2 женский"),
+        maybe("deathDate", DATE, "Дата смерти"),
+        maybe("insurer", STRING, "Код СМО"),
+        needed("insuredInRegion", BOOLEAN, "Застраховано в регионе"),
+        maybe("attachedOrganisation", STRING, "Код МО прикрепления"),
+        maybe("attachedSince", DATE, "Дата прикрепления"),
+        needed("source", STRING, "Источник сведений: LOCAL региональный сегмент, FERZL"),
+        needed("asOf", TIME, "Когда источник подтвердил сведения"),
+        some("observed", OBSERVED, "Записи клиента, по которым лицо под наблюдением"),
+        EXTRA_FIELD,
+    ),
+)
+
+DOCTOR_FIELDS: tuple[Field, ...] = (
+    needed("snils", CODE, "СНИЛС врача, 11 цифр", f"{_SNILS} conflict.duplicate-item"),
+    needed("lastName", NAME, "Фамилия", "person.name"),
+    needed("firstName", NAME, "Имя", "person.name"),
+    maybe("middleName", NAME, "Отчество", "person.name"),
+    maybe("doctorType", CODE, "Тип врача, справочник DOCTOR_TYPES", "doctor.type"),
+    maybe("specialty", CODE, "Специальность V021, справочник SPECIALTIES", "doctor.specialty"),
+    needed("from", DATE, "Первый день работы в этом качестве", "doctor.dates"),
+    maybe("to", DATE, "Последний день; не передаётся, пока врач работает", "doctor.dates"),
+)
+
+DOCTOR = Model(
+    "Doctor", "Врач организации в одном периоде работы", (*(as_answer(field) for field in DOCTOR_FIELDS), EXTRA_FIELD)
+)
+
+# entries --------------------------------------------------------------------------------------------------------------
+
+ENTRY = Model(
+    "Entry",
+    "Запись списка диспансерного наблюдения",
+    (
+        maybe("recordNumber", LONG, "Номер записи в списке, с 1"),
+        needed("entryId", STRING, "Идентификатор записи"),
+        maybe("externalId", STRING, "Идентификатор записи в системе клиента"),
+        needed("version", INT, "Версия записи для expectedVersion"),
+        needed("enp", STRING, "ЕНП"),
+        maybe("snils", STRING, "СНИЛС, 11 цифр"),
+        needed("lastName", STRING, "Фамилия"),
+        needed("firstName", STRING, "Имя"),
+        maybe("middleName", STRING, "Отчество"),
+        needed("birthDate", DATE, "Дата рождения"),
+        needed("sex", STRING, "Пол: 1 мужской, 2 женский"),
+        maybe("deathDate", DATE, "Дата смерти"),
+        maybe("insurer", STRING, "Код СМО"),
+        maybe("attachedOrganisation", STRING, "Код МО прикрепления"),
+        needed("diagnosis", STRING, "Диагноз по МКБ-10"),
+        needed("diagnosisGroup", STRING, "Группа диагнозов, справочник DIAGNOSIS_GROUPS"),
+        maybe("diagnosedOn", DATE, "Дата установления диагноза"),
+        needed("organisation", STRING, "Код МО, ведущей наблюдение"),
+        needed("byAttachment", BOOLEAN, "Лицо прикреплено к этой МО"),
+        maybe("doctorSnils", STRING, "СНИЛС врача"),
+        maybe("specialty", STRING, "Специальность V021"),
+        needed("observedSince", DATE, "Начало наблюдения"),
+        needed("source", STRING, "Источник записи: MO, REGISTER, OPERATOR, ERZL"),
+        some("plannedMonths", STRING, "Планируемые месяцы осмотров, ГГГГ-ММ", most=MONTHS_MOST),
+        maybe("lastVisitOn", DATE, "Дата последнего проведения"),
+        maybe("lastVisitResult", STRING, "Результат последнего проведения, справочник RESULTS"),
+        maybe("nextVisitBy", DATE, "Срок следующего осмотра по приказам 168н и 548н"),
+        needed("status", STRING, "Состояние: OBSERVED под наблюдением, EXCLUDED исключён, ANNULLED аннулирована"),
+        maybe("excludedOn", DATE, "Дата исключения"),
+        maybe("exclusionReason", STRING, "Причина исключения, справочник EXCLUSION_REASONS"),
+        needed("changedAt", TIME, "Когда запись изменена"),
+        maybe("extra", EXTRA_FIELD.type, "Дополнительно: outside = ORDER (вне 168н и 548н) или CHILD (до 18 лет)"),
+    ),
+    columns=LINE_COLUMNS,
+)
+
+VISIT = Model(
+    "Visit",
+    "Проведение диспансерного наблюдения или неявка",
+    (
+        needed("visitId", STRING, "Идентификатор проведения"),
+        needed("organisation", STRING, "Код МО"),
+        needed("conductedOn", DATE, "Дата проведения"),
+        needed("place", STRING, "Место проведения, справочник PLACES"),
+        needed("result", STRING, "Результат, справочник RESULTS"),
+        needed("attempt", BOOLEAN, "Неявка: попытка, а не осмотр"),
+        needed("doctorSnils", STRING, "СНИЛС врача"),
+        needed("doctorType", STRING, "Тип врача, справочник DOCTOR_TYPES"),
+        needed("recordedAt", TIME, "Когда внесено"),
+        maybe("annulledAt", TIME, "Когда аннулировано"),
+        maybe("annulReason", STRING, "Причина аннулирования"),
+    ),
+)
+
+MOVE = Model(
+    "Move",
+    "Отрезок наблюдения в одной организации с одним диагнозом",
+    (
+        needed("organisation", STRING, "Код МО"),
+        needed("diagnosis", STRING, "Диагноз по МКБ-10"),
+        needed("since", DATE, "Первый день отрезка"),
+        maybe("until", DATE, "Первый день после отрезка; нет, пока он длится"),
+        needed("causeIn", STRING, "Почему начат"),
+        maybe("causeOut", STRING, "Почему окончен"),
+    ),
+)
+
+EVENT = Model(
+    "EntryEvent",
+    "Изменение записи",
+    (
+        needed("version", INT, "Версия записи после изменения"),
+        needed("recordedAt", TIME, "Когда внесено"),
+        needed("effectiveOn", DATE, "С какого дня действует"),
+        needed("kind", STRING, "Вид изменения"),
+        needed("cause", STRING, "Причина изменения"),
+        needed("source", STRING, "Источник: MO, REGISTER, OPERATOR, ERZL"),
+        maybe("actor", STRING, "Кто внёс: имя клиента"),
+    ),
+)
+
+HISTORY: tuple[Field, ...] = (
+    needed("entry", ENTRY, "Запись"),
+    some("visits", VISIT, "Проведения и неявки по дате"),
+    some("moves", MOVE, "Отрезки наблюдения: организации и диагнозы"),
+    some("events", EVENT, "Изменения: кто, когда, из какого источника"),
+)
+
+ENTRY_HISTORY = Model("EntryHistory", "Запись с историей", HISTORY)
+
+# requests -------------------------------------------------------------------------------------------------------------
+
+ENTRY_ID = needed("entryId", CODE, "Идентификатор записи", _OWN_ENTRY)
+VISIT_ID = needed("visitId", CODE, "Идентификатор проведения", _OWN_ENTRY)
+REASON = needed("reason", NOTE, "Причина исправления", "reason.empty")
+DIAGNOSIS = needed("diagnosis", CODE, "Диагноз по МКБ-10", f"{_DIAGNOSIS} {_OBSERVED}")
+_ITEM_ENTRY = needed("entryId", CODE, "Идентификатор записи", _OPEN_ENTRY)
+_EXPECTED = maybe("expectedVersion", INT, "Версия, которую читал клиент", "conflict.version")
+_DOCTOR = maybe("doctorSnils", CODE, "СНИЛС врача из справочника организации", f"{_SNILS} doctor.unknown")
+_SPECIALTY = maybe("specialty", CODE, "Специальность V021; по умолчанию врача", "doctor.specialty")
+
+
+def _months(name: str) -> Field:
+    return some(name, CODE, "Планируемые месяцы, ГГГГ-ММ: от 1 до 24", most=MONTHS_MOST, refusals=_PLAN)
+
+
+NEW_ENTRY = Model(
+    "NewEntry",
+    "Добавляемая запись",
+    (
+        maybe("externalId", KEY, "Идентификатор записи в системе клиента, свой у каждой", "conflict.external-id"),
+        needed("enp", CODE, "ЕНП", f"{_ENP} {_PERSON} conflict.duplicate-item"),
+        DIAGNOSIS,
+        maybe("diagnosedOn", DATE, "Дата установления диагноза", "diagnosis.date-future diagnosis.date-before-birth"),
+        _months("plannedMonths"),
+        maybe(
+            "observedSince",
+            DATE,
+            "Начало наблюдения; по умолчанию сегодня",
+            "observation.date-future observation.date-before-diagnosis",
+        ),
+        _DOCTOR,
+        _SPECIALTY,
+    ),
+)
+
+PLAN_CHANGE = Model(
+    "PlanChange",
+    "Новый план записи, заменяет прежний целиком",
+    (_ITEM_ENTRY, _EXPECTED, _months("plannedMonths"), _DOCTOR, _SPECIALTY),
+)
+
+CONDUCT = Model(
+    "Conduct",
+    "Проведение диспансерного наблюдения или неявка",
+    (
+        _ITEM_ENTRY,
+        _EXPECTED,
+        needed("conductedOn", DATE, "Дата проведения", "visit.date-future visit.date-before visit.after-death"),
+        needed("place", CODE, "Место проведения, справочник PLACES", "visit.place visit.no-show"),
+        needed("result", CODE, "Результат, справочник RESULTS", "visit.result visit.no-show visit.removal"),
+        needed("doctorSnils", CODE, "СНИЛС врача", f"{_SNILS} doctor.unknown doctor.incomplete"),
+        needed("doctorType", CODE, "Тип врача, справочник DOCTOR_TYPES", "doctor.type doctor.type-differs"),
+        maybe(
+            "excludedOn",
+            DATE,
+            "Дата исключения: первый день не под наблюдением",
+            "exclusion.pair exclusion.date-future exclusion.date-before",
+        ),
+        maybe(
+            "exclusionReason",
+            CODE,
+            "Причина исключения, справочник EXCLUSION_REASONS",
+            "exclusion.pair exclusion.reason",
+        ),
+    ),
+)
+
+EXCLUSION = Model(
+    "Exclusion",
+    "Исключение без осмотра: смерть, выезд, отказ и другие причины",
+    (
+        _ITEM_ENTRY,
+        _EXPECTED,
+        needed(
+            "excludedOn",
+            DATE,
+            "Дата исключения: первый день не под наблюдением",
+            "exclusion.date-future exclusion.date-before",
+        ),
+        needed("exclusionReason", CODE, "Причина исключения, справочник EXCLUSION_REASONS", "exclusion.reason"),
+    ),
+)
+
+NEW_DOCTOR = Model("DoctorItem", "Период работы врача", DOCTOR_FIELDS)
+
+CRITERIA: tuple[Field, ...] = (
+    maybe("enp", CODE, "ЕНП", f"search.criteria {_ENP}"),
+    maybe("snils", CODE, "СНИЛС, вместе с датой рождения", f"search.criteria {_SNILS}"),
+    maybe("lastName", NAME, "Фамилия, вместе с именем и датой рождения", "search.criteria"),
+    maybe("firstName", NAME, "Имя", "search.criteria"),
+    maybe("middleName", NAME, "Отчество, уточняет поиск по имени", "search.criteria"),
+    maybe("birthDate", DATE, "Дата рождения", "search.criteria"),
+    maybe("limit", INT, "Сколько лиц вернуть: от 1 до 100, по умолчанию 20", "field.range"),
+)
+
+CHOICE: tuple[Field, ...] = (
+    needed("year", INT, "Год", "list.period"),
+    maybe("month", INT, "Месяц, 1..12; месяц либо квартал", "list.period"),
+    maybe("quarter", INT, "Квартал, 1..4", "list.period"),
+    needed("listType", CODE, "Тип списка, справочник LIST_TYPES", "list.type"),
+    maybe(
+        "edition",
+        CODE,
+        "Редакция: CURRENT текущая (по умолчанию), CLOSED закрытого периода",
+        "list.edition list.not-closed",
+    ),
+    maybe("diagnosisGroup", CODE, "Только группа диагнозов, справочник DIAGNOSIS_GROUPS", "list.group"),
+    maybe("enp", CODE, "Только лицо с этим ЕНП", _ENP),
+    maybe("doctorSnils", CODE, "Только записи врача", _SNILS),
+    maybe("plannedMonth", CODE, "Только с планом на месяц ГГГГ-ММ", "plan.format"),
+)

@@ -1,0 +1,402 @@
+"""The SOAP door of ДН lists, version 1: translates between contract and features, decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from gateway.access.model import Call, ClientKind, Foreign
+from gateway.errors import GatewayError, field_error
+from gateway.lists.model import Choice, Conduct, EntryView, Exclusion, NewEntry, Page, PlanChange
+from gateway.people import doctors, persons
+from gateway.services import observation_types as t
+from gateway.services.codec import Lines
+from gateway.services.contract import Desk, Operation, Service
+from gateway.services.types import (
+    CODE,
+    DATE,
+    INT,
+    ITEM_RESULT,
+    LONG,
+    ORGANISATION,
+    REQUEST_ID,
+    START_RECORD,
+    STRING,
+    TIME,
+    Field,
+    Model,
+    maybe,
+    needed,
+    record_count,
+    some,
+)
+from gateway.services.types import (
+    UUID as UUID_TYPE,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+RECORDS_DEFAULT = 1000
+
+RENDER = Lines(t.ENTRY, "entries", "recordNumber", version=1)
+"""The renderer of list pages; stored blocks carry its version."""
+
+
+def _own(call: Call, organisation: str | None) -> str:
+    """The organisation a call acts for, noted for the audit."""
+    call.organisation = call.caller.own(organisation)
+    return call.organisation
+
+
+def _named(call: Call, organisation: str | None) -> None:
+    """An organisation that a call may name but does not need: it must lie inside the caller's set."""
+    if organisation is not None:
+        if not call.caller.sees(organisation):
+            raise Foreign()
+        call.organisation = organisation
+
+
+def _batch(desk: Desk, items: Sequence[Any]) -> Sequence[Any]:
+    if len(items) > desk.settings.items_per_call:
+        raise GatewayError("request.schema", fields=[field_error("items", "field.count")])
+    return items
+
+
+def _of(view: EntryView, organisation: str | None) -> EntryView:
+    """The view, unless the call named another organisation than the entry's."""
+    if organisation is not None and view.line[t.ENTRY.columns.index("organisation")] != organisation:
+        raise GatewayError("object.not-found")
+    return view
+
+
+def _history(view: EntryView) -> dict[str, Any]:
+    return {"entry": view.line, "visits": view.visits, "moves": view.segments, "events": view.events}
+
+
+# people ---------------------------------------------------------------------------------------------------------------
+
+
+def find_person(desk: Desk, call: Call, request: Any) -> dict[str, Any]:
+    _named(call, request.organisation)
+    criteria = persons.Criteria(
+        enp=request.enp,
+        snils=request.snils,
+        last_name=request.last_name,
+        first_name=request.first_name,
+        middle_name=request.middle_name,
+        birth_date=request.birth_date,
+    )
+    return {"persons": persons.find(desk.store, call, criteria, request.limit)}
+
+
+def get_doctors(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    found = doctors.all_of(connection, _own(call, request.organisation), request.on_date)
+    return {"doctors": [_doctor_out(doctor) for doctor in found]}
+
+
+def save_doctors(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    items = [
+        doctors.Doctor(
+            snils=item.snils,
+            last_name=item.last_name,
+            first_name=item.first_name,
+            middle_name=item.middle_name,
+            doctor_type=item.doctor_type,
+            specialty=item.specialty,
+            valid_from=item.from_,
+            valid_to=item.to,
+        )
+        for item in _batch(desk, request.items)
+    ]
+    return {"results": doctors.save(connection, call, _own(call, request.organisation), items, desk.nsi)}
+
+
+def _doctor_out(doctor: doctors.Doctor) -> dict[str, Any]:
+    return {
+        "snils": doctor.snils,
+        "last_name": doctor.last_name,
+        "first_name": doctor.first_name,
+        "middle_name": doctor.middle_name,
+        "doctor_type": doctor.doctor_type,
+        "specialty": doctor.specialty,
+        "from_": doctor.valid_from,
+        "to": doctor.valid_to,
+    }
+
+
+# changes --------------------------------------------------------------------------------------------------------------
+
+
+def add_entries(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    items = [NewEntry(**vars(item)) for item in _batch(desk, request.items)]
+    return {"results": desk.lists.add(connection, call, _own(call, request.organisation), items)}
+
+
+def update_plans(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    items = [PlanChange(**vars(item)) for item in _batch(desk, request.items)]
+    return {"results": desk.lists.update_plans(connection, call, _own(call, request.organisation), items)}
+
+
+def conduct_observations(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    items = [Conduct(**vars(item)) for item in _batch(desk, request.items)]
+    return {"results": desk.lists.conduct(connection, call, _own(call, request.organisation), items)}
+
+
+def exclude_entries(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    items = [Exclusion(**vars(item)) for item in _batch(desk, request.items)]
+    return {"results": desk.lists.exclude(connection, call, _own(call, request.organisation), items)}
+
+
+def change_diagnosis(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    _named(call, request.organisation)
+    view = desk.lists.change_diagnosis(
+        connection, call, request.entry_id, request.diagnosis, request.from_, request.reason
+    )
+    return {"entry": _of(view, request.organisation).line}
+
+
+def annul_entry(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    _named(call, request.organisation)
+    view = desk.lists.annul_entry(connection, call, request.entry_id, request.reason)
+    return {"entry": _of(view, request.organisation).line}
+
+
+def annul_visit(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    _named(call, request.organisation)
+    view = desk.lists.annul_visit(connection, call, request.visit_id, request.reason)
+    return {"entry": _of(view, request.organisation).line}
+
+
+def reopen_entry(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    _named(call, request.organisation)
+    view = desk.lists.reopen(connection, call, request.entry_id, request.reason)
+    return {"entry": _of(view, request.organisation).line}
+
+
+# reading --------------------------------------------------------------------------------------------------------------
+
+
+def get_entry(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    _named(call, request.organisation)
+    return _history(_of(desk.lists.entry(connection, call, request.entry_id), request.organisation))
+
+
+def get_person_entries(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    _named(call, request.organisation)
+    column = t.ENTRY.columns.index("organisation")
+    views = desk.lists.person_entries(connection, call, request.enp)
+    return {"entries": [_history(view) for view in views if request.organisation in (None, view.line[column])]}
+
+
+def get_list(desk: Desk, call: Call, request: Any) -> Page:
+    if call.caller.kind is ClientKind.MO:
+        organisation: str | None = _own(call, request.organisation)
+    else:
+        organisation = request.organisation
+        _named(call, organisation)
+    choice = Choice(
+        year=request.year,
+        month=request.month,
+        quarter=request.quarter,
+        list_type=request.list_type,
+        edition=request.edition or "CURRENT",
+        diagnosis_group=request.diagnosis_group,
+        enp=request.enp,
+        doctor_snils=request.doctor_snils,
+        planned_month=request.planned_month,
+    )
+    return desk.lists.page(
+        desk.store,
+        call,
+        organisation,
+        choice,
+        1 if request.start_record is None else request.start_record,
+        RECORDS_DEFAULT if request.record_count is None else request.record_count,
+        None if request.snapshot_id is None else UUID(request.snapshot_id),
+        RENDER,
+    )
+
+
+# the table ------------------------------------------------------------------------------------------------------------
+
+_RESULTS = some("results", ITEM_RESULT, "Итоги по элементам, по порядку", least=1)
+_ENTRY = needed("entry", t.ENTRY, "Запись после изменения")
+
+
+def _items(model: Model) -> tuple[Field, ...]:
+    items = some("items", model, "Элементы вызова, от 1 до 1000", least=1, most=t.ITEMS_MOST)
+    return (REQUEST_ID, ORGANISATION, items)
+
+
+SERVICE = Service.of(
+    "DispensaryObservation",
+    "/soap/observation/v1",
+    "urn:dn-gateway:observation:v1",
+    "Списки лиц, состоящих под диспансерным наблюдением (ДН), версия 1",
+    (
+        Operation(
+            "FindPerson",
+            "own",
+            find_person,
+            (ORGANISATION, *t.CRITERIA),
+            (some("persons", t.PERSON, "Найденные лица; несколько или ни одного — тоже ответ"),),
+            "Поиск застрахованного лица: по ЕНП, или СНИЛС и дате рождения, или фамилии, имени и дате рождения",
+        ),
+        Operation(
+            "AddEntries",
+            "change",
+            add_entries,
+            _items(t.NEW_ENTRY),
+            (_RESULTS,),
+            "Добавление записей в список; id итога — entryId",
+        ),
+        Operation(
+            "UpdatePlans", "change", update_plans, _items(t.PLAN_CHANGE), (_RESULTS,), "Изменение планов осмотров"
+        ),
+        Operation(
+            "ConductObservations",
+            "change",
+            conduct_observations,
+            _items(t.CONDUCT),
+            (_RESULTS,),
+            "Сведения о проведении диспансерного наблюдения и неявках; id итога — visitId",
+        ),
+        Operation(
+            "ExcludeEntries",
+            "change",
+            exclude_entries,
+            _items(t.EXCLUSION),
+            (_RESULTS,),
+            "Исключение из списка без осмотра",
+        ),
+        Operation(
+            "ChangeDiagnosis",
+            "change",
+            change_diagnosis,
+            (
+                REQUEST_ID,
+                ORGANISATION,
+                needed(
+                    "entryId",
+                    CODE,
+                    "Идентификатор записи",
+                    "object.not-found observation.not-open observation.annulled",
+                ),
+                needed(
+                    "diagnosis", CODE, "Новый диагноз по МКБ-10", " ".join((*t.DIAGNOSIS.refusals, "diagnosis.same"))
+                ),
+                needed("from", DATE, "С какого дня", "diagnosis.date-future diagnosis.date-before-birth"),
+                t.REASON,
+            ),
+            (_ENTRY,),
+            "Изменение диагноза записи с дня; прежний остаётся в истории",
+        ),
+        Operation(
+            "AnnulEntry",
+            "change",
+            annul_entry,
+            (
+                REQUEST_ID,
+                ORGANISATION,
+                needed("entryId", CODE, "Идентификатор записи", "object.not-found observation.annulled"),
+                t.REASON,
+            ),
+            (_ENTRY,),
+            "Аннулирование ошибочной записи; след остаётся",
+        ),
+        Operation(
+            "AnnulVisit",
+            "change",
+            annul_visit,
+            (
+                REQUEST_ID,
+                ORGANISATION,
+                needed(
+                    "visitId",
+                    CODE,
+                    "Идентификатор проведения",
+                    "object.not-found visit.annulled visit.ended-entry observation.annulled",
+                ),
+                t.REASON,
+            ),
+            (_ENTRY,),
+            "Аннулирование ошибочного проведения; след остаётся",
+        ),
+        Operation(
+            "ReopenEntry",
+            "change",
+            reopen_entry,
+            (
+                REQUEST_ID,
+                ORGANISATION,
+                needed(
+                    "entryId",
+                    CODE,
+                    "Идентификатор записи",
+                    "object.not-found observation.open observation.annulled reopen.impossible"
+                    " observation.elsewhere observation.exists person.dead person.not-insured",
+                ),
+                t.REASON,
+            ),
+            (_ENTRY,),
+            "Возобновление ошибочно завершённого наблюдения; след остаётся",
+        ),
+        Operation("GetEntry", "read", get_entry, (ORGANISATION, t.ENTRY_ID), t.HISTORY, "Запись с историей наблюдения"),
+        Operation(
+            "GetPersonEntries",
+            "read",
+            get_person_entries,
+            (ORGANISATION, needed("enp", CODE, "ЕНП", "person.enp-format person.enp-check")),
+            (some("entries", t.ENTRY_HISTORY, "Записи клиента по лицу; ни одной — тоже ответ"),),
+            "Записи лица с историей наблюдения",
+        ),
+        Operation(
+            "GetList",
+            "own",
+            get_list,
+            (
+                ORGANISATION,
+                *t.CHOICE,
+                START_RECORD,
+                record_count(RECORDS_DEFAULT),
+                maybe(
+                    "snapshotId",
+                    UUID_TYPE,
+                    "Снимок из первого ответа: следующие страницы того же списка",
+                    "list.snapshot-expired list.choice-differs object.not-found",
+                ),
+            ),
+            (
+                needed("snapshotId", STRING, "Снимок списка: состав, порядок и значения не меняются"),
+                needed("edition", STRING, "Редакция: CURRENT или CLOSED"),
+                needed("asOf", TIME, "На какое время собран список"),
+                maybe("closedAt", TIME, "Когда закрыт период"),
+                needed("changeToken", STRING, "Метка ленты изменений, соответствующая снимку"),
+                needed("totalRecords", LONG, "Всего записей в списке"),
+                needed("startRecord", LONG, "Номер первой записи ответа"),
+                needed("returnedRecords", INT, "Записей в ответе"),
+                some("entries", t.ENTRY, "Записи по порядку"),
+            ),
+            "Страница списка за месяц или квартал",
+            splice="entries",
+        ),
+        Operation(
+            "GetDoctors",
+            "read",
+            get_doctors,
+            (ORGANISATION, maybe("onDate", DATE, "Только работающие в этот день; по умолчанию все периоды")),
+            (some("doctors", t.DOCTOR, "Врачи по имени"),),
+            "Справочник врачей организации",
+        ),
+        Operation(
+            "SaveDoctors",
+            "change",
+            save_doctors,
+            _items(t.NEW_DOCTOR),
+            (_RESULTS,),
+            "Добавление и изменение периодов работы врачей; период с тем же днём начала заменяется",
+        ),
+    ),
+)

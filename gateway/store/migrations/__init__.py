@@ -1,0 +1,1 @@
+"""Alembic's folder: `env.py` and one Python file with one SQL file per step in `versions/`."""

@@ -1,0 +1,1 @@
+"""Steps of the schema. A published step is never changed; a new one is added."""

@@ -1,0 +1,35 @@
+"""SQL of the calendar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+# the one row of a job and a period; written only while the leader's own session still holds the lock, so that a leader
+# that was frozen and has lost it writes nothing
+_CLAIM = text("""
+    INSERT INTO job_run (job, period, started_by)
+    SELECT :job, :period, :by
+    WHERE CAST(:session AS integer) IS NULL OR EXISTS (
+        SELECT 1 FROM pg_locks
+        WHERE locktype = 'advisory' AND objid::bigint = :lock AND pid = CAST(:session AS integer) AND granted
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+    ON CONFLICT (job, period) DO NOTHING
+    RETURNING job""")
+
+_LAST = text("SELECT job, max(period), max(started_at) FROM job_run GROUP BY job")
+
+LEAD = "SELECT pg_try_advisory_lock(%s)"
+
+
+def claim(connection: Connection, job: str, period: str, by: str, session: int | None, lock: int) -> bool:
+    """Takes a period of a job; ``session`` is the backend of the leader, ``None`` for a run by hand."""
+    row = connection.execute(_CLAIM, {"job": job, "period": period, "by": by, "session": session, "lock": lock})
+    return row.first() is not None
+
+
+def last_runs(connection: Connection) -> Mapping[str, tuple[str, datetime]]:
+    """By job: its newest period and when that was started."""
+    return {row[0]: (row[1], row[2]) for row in connection.execute(_LAST)}

@@ -1,0 +1,206 @@
+"""The calendar: one run per job and period, whoever leads and whatever was missed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from gateway.domain.clock import Clock
+from gateway.operations import queue
+from gateway.store.engine import Store
+from gateway.sync import calendar
+from gateway.sync.calendar import Calendar, Job, begin, period_of
+
+ZONE = ZoneInfo("Europe/Moscow")
+NIGHTLY = Job("nightly", "test.note", "10 3 * * *", timedelta(days=2), "ночью")
+MONTHLY = Job("monthly", "test.note", "0 4 5 * *", timedelta(days=32), "ежемесячно", each=True)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=ZONE)
+
+
+@pytest.fixture(autouse=True)
+def tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(queue.TASKS, "test.note", queue.Task("test.note", lambda work, **_: None, 1))
+
+
+def runs(store: Store) -> list[str]:
+    with store.begin() as connection:
+        return list(connection.execute(text("SELECT period FROM job_run ORDER BY period")).scalars())
+
+
+def jobs_deferred(store: Store) -> int:
+    with store.begin() as connection:
+        return connection.execute(text("SELECT count(*) FROM procrastinate_jobs")).scalar_one()
+
+
+def wait_for(right: Callable[[], bool], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not right():
+        assert time.monotonic() < until, "has not come"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("job", "now", "last", "expected"),
+    [
+        (NIGHTLY, "2026-11-22 03:09", None, ["2026-11-21 03:10"]),
+        (NIGHTLY, "2026-11-22 03:10", "2026-11-21 03:10", ["2026-11-22 03:10"]),
+        (NIGHTLY, "2026-11-22 12:00", "2026-11-22 03:10", []),
+        (NIGHTLY, "2026-11-22 12:00", "2026-11-12 03:10", ["2026-11-22 03:10"]),
+        (NIGHTLY, "2026-11-22 12:00", "2026-11-23 03:10", []),
+        (MONTHLY, "2027-01-05 04:00", None, ["2027-01-05 04:00"]),
+        (MONTHLY, "2027-01-31 04:00", "2026-10-05 04:00", ["2026-11-05 04:00", "2026-12-05 04:00", "2027-01-05 04:00"]),
+        (MONTHLY, "2028-03-01 00:00", "2028-02-05 04:00", []),
+    ],
+)
+def test_what_is_due(job: Job, now: str, last: str | None, expected: list[str]) -> None:
+    assert job.due(at(now), at(last) if last else None) == [at(one) for one in expected]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    start=st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1)),
+    steps=st.lists(st.integers(1, 9000), min_size=1, max_size=25),
+    job=st.sampled_from([NIGHTLY, MONTHLY]),
+)
+def test_each_period_is_begun_at_most_once_and_monthly_ones_never_missed(start, steps, job) -> None:
+    """However often and late the calendar looks."""
+    now = first = start.replace(tzinfo=ZONE)
+    begun: list[datetime] = []
+    for minutes in steps:
+        begun += job.due(now, begun[-1] if begun else None)
+        now += timedelta(minutes=minutes)
+    assert begun == sorted(set(begun))
+    if job.each and begun:
+        assert begun == list(job.slots(begun[0] - timedelta(minutes=1), now - timedelta(minutes=steps[-1])))
+    assert all(moment <= now for moment in begun)
+    assert all(moment > first - job.span for moment in begun)
+
+
+def test_period_is_begun_once_with_its_task(store) -> None:
+    period = period_of(at("2026-11-22 03:10"))
+    assert period == "2026-11-22T03:10+03:00"
+    assert begin(store, NIGHTLY, period, "a")
+    assert not begin(store, NIGHTLY, period, "b")
+    assert runs(store) == [period]
+    assert jobs_deferred(store) == 1
+
+
+def test_task_that_cannot_be_deferred_leaves_no_run(store, monkeypatch) -> None:
+    monkeypatch.delitem(queue.TASKS, "test.note")
+    with pytest.raises(KeyError):
+        begin(store, NIGHTLY, "2026-11-22", "a")
+    assert runs(store) == []
+
+
+def test_calendar_that_has_lost_the_lock_writes_nothing(store) -> None:
+    with store.driver() as stranger:
+        pid = stranger.info.backend_pid
+        assert not begin(store, NIGHTLY, "2026-11-22", "a", session=pid)
+        stranger.execute("SELECT pg_advisory_lock(%s)", (calendar.LOCK,))
+        assert begin(store, NIGHTLY, "2026-11-22", "a", session=pid)
+        stranger.execute("SELECT pg_advisory_unlock(%s)", (calendar.LOCK,))
+        assert not begin(store, NIGHTLY, "2026-11-23", "a", session=pid)
+    assert runs(store) == ["2026-11-22"]
+
+
+def test_missed_period_is_caught_up_at_start(store) -> None:
+    begin(store, MONTHLY, period_of(at("2026-08-05 04:00")), "before")
+    stop = threading.Event()
+    clock = Clock(source=lambda: at("2026-11-22 12:00"))
+    thread = threading.Thread(target=Calendar(store, {"monthly": MONTHLY}, clock).run, args=[stop])
+    thread.start()
+    try:
+        wait_for(lambda: len(runs(store)) == 4)
+    finally:
+        stop.set()
+        thread.join()
+    assert [one[:10] for one in runs(store)] == ["2026-08-05", "2026-09-05", "2026-10-05", "2026-11-05"]
+
+
+PROCESS = """
+import sys, threading
+from datetime import datetime, timedelta, timezone
+from gateway.domain.clock import Clock
+from gateway.operations import queue
+from gateway.store.engine import Store
+from gateway.sync.calendar import Calendar, Job
+
+queue.TASKS["test.note"] = queue.Task("test.note", lambda work: None, 1)
+base = datetime.now(timezone.utc)
+job = Job("often", "test.note", "* * * * *", timedelta(minutes=2), "каждую минуту")
+quick = Clock(source=lambda: base + (datetime.now(timezone.utc) - base) * 120)
+calendar = Calendar(Store(sys.argv[1]), {"often": job}, quick)
+threading.Thread(target=calendar.run, args=[threading.Event()], daemon=True).start()
+import gateway.sync.calendar as module
+import time
+while True:
+    print("leads" if calendar.leads else "waits", flush=True)
+    while True:
+        before = calendar.leads
+        time.sleep(0.02)
+        calendar._catch_up()
+        if calendar.leads != before:
+            break
+"""
+"""A calendar whose clock runs 120 times too fast and that looks 50 times a second."""
+
+
+def start_process(store: Store) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", PROCESS, store.url], stdout=subprocess.PIPE, text=True)
+
+
+def leader(store: Store) -> int | None:
+    with store.begin() as connection:
+        return connection.execute(
+            text("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = :lock AND granted"),
+            {"lock": calendar.LOCK},
+        ).scalar()
+
+
+def test_killed_and_frozen_leaders_are_replaced_and_no_period_runs_twice(store) -> None:
+    first = start_process(store)
+    assert first.stdout.readline() == "waits\n"
+    assert first.stdout.readline() == "leads\n"
+    second = start_process(store)
+    assert second.stdout.readline() == "waits\n"
+    try:
+        wait_for(lambda: len(runs(store)) >= 3)
+        first.kill()
+        first.wait()
+        assert second.stdout.readline() == "leads\n"
+        begun = len(runs(store))
+        wait_for(lambda: len(runs(store)) >= begun + 3)
+
+        third = start_process(store)
+        assert third.stdout.readline() == "waits\n"
+        session = leader(store)
+        os.kill(second.pid, signal.SIGSTOP)
+        assert third.stdout.readline() == "leads\n"
+        assert leader(store) != session
+        os.kill(second.pid, signal.SIGCONT)
+        assert second.stdout.readline() == "waits\n"
+        begun = len(runs(store))
+        wait_for(lambda: len(runs(store)) >= begun + 3)
+    finally:
+        for process in (first, second, third):
+            process.kill()
+            process.wait()
+    with store.begin() as connection:
+        by = connection.execute(text("SELECT count(*), count(DISTINCT started_by) FROM job_run")).one()
+    assert by[0] == len(set(runs(store)))
+    assert by[1] == 3

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -48,9 +49,16 @@ class _Instruments:
         )
 
 
-@cache
+_made: list[_Instruments] = []
+_making = Lock()
+
+
 def _instruments() -> _Instruments:
-    return _Instruments()
+    if not _made:
+        with _making:
+            if not _made:
+                _made.append(_Instruments())
+    return _made[0]
 
 
 @cache

@@ -14,8 +14,7 @@ import random
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from datetime import datetime
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from logging import getLogger
 from typing import TypeVar
 
@@ -29,6 +28,7 @@ from gateway.access.model import Attempt, Call, Foreign, ItemResult, Outcome, al
 from gateway.errors import ACCEPTED, GatewayError, Side
 from gateway.store.engine import Driver, Store, driver_of
 
+C = TypeVar("C")
 T = TypeVar("T")
 
 ATTEMPTS = 3
@@ -64,7 +64,7 @@ def change(store: Store, call: Call, work: Callable[[Connection], T], encode: Ca
         return answer
 
     with recorded(store, call):
-        return _tried(store, call, once)
+        return _tried(store, call, store.begin, once)
 
 
 def read(store: Store, call: Call, work: Callable[[Connection], T]) -> T:
@@ -77,19 +77,20 @@ def read(store: Store, call: Call, work: Callable[[Connection], T]) -> T:
         return result
 
     with recorded(store, call):
-        return _tried(store, call, once)
+        return _tried(store, call, store.begin, once)
 
 
 def direct(store: Store, call: Call, work: Callable[[Driver], T]) -> T:
     """Reads by single statements in autocommit; the record goes in by the statement itself (``call.audited``) or after."""
-    with recorded(store, call), ExitStack() as stack:
-        with metrics.pool_wait():
-            driver = stack.enter_context(store.driver())
+
+    def once(driver: Driver) -> T:
         result = work(driver)
         if not call.audited:
             audit.write_on(driver, call)
-            call.audited = True
         return result
+
+    with recorded(store, call):
+        return _tried(store, call, store.driver, once)
 
 
 @contextmanager
@@ -119,23 +120,17 @@ def refuse(store: Store, call: Call | Attempt, error: Exception) -> None:
         if isinstance(error, Foreign):
             call.details["foreign"] = True
     try:
-        with store.driver() as driver:
-            if isinstance(call, Call):
-                audit.write_on(driver, call, outcome, code)
-                call.audited = True
-            else:
-                audit.write_attempt(driver, call, outcome, code)
-    except (psycopg.Error, SQLAlchemyError):
+        if isinstance(call, Call):
+            failures.on_driver(store, lambda driver: audit.write_on(driver, call, outcome, code))
+            call.audited = True
+        else:
+            failures.on_driver(store, lambda driver: audit.write_attempt(driver, call, outcome, code))
+    except (psycopg.Error, SQLAlchemyError, GatewayError):
         _log.error("отказ не записан в журнал доступа", exc_info=True, extra={"trace": call.trace, "code": code})
 
 
-def forget_answers(connection: Connection, before: datetime) -> int:
-    """Drops answers kept for resends that are older than their retention; how many."""
-    return queries.forget_answers(driver_of(connection), before)
-
-
-def _tried(store: Store, call: Call, once: Callable[[Connection], T]) -> T:
-    """Runs ``once`` in a transaction, again after failures that pass; a lost connection is tried anew but once."""
+def _tried(store: Store, call: Call, opened: Callable[[], AbstractContextManager[C]], once: Callable[[C], T]) -> T:
+    """Runs ``once`` on a connection, again after failures that pass; a lost connection is tried anew but once."""
     collected = _Collected(call)
     attempt = 1
     while True:
@@ -143,15 +138,18 @@ def _tried(store: Store, call: Call, once: Callable[[Connection], T]) -> T:
         try:
             with ExitStack() as stack:
                 with metrics.pool_wait():
-                    connection = stack.enter_context(store.begin())
+                    connection = stack.enter_context(opened())
                 begun = True
                 result = once(connection)
         except Exception as error:
             call.audited = False
-            passes = failures.is_conflict(error) or (begun and attempt == 1 and failures.is_lost(error))
+            lost = failures.is_lost(error)
+            passes = failures.is_conflict(error) or (begun and attempt == 1 and lost)
             if not passes or attempt == ATTEMPTS:
                 raise
             collected.restore(call)
+            if lost:
+                failures.renew(store)
             time.sleep(random.uniform(0.005, 0.05) * attempt)  # noqa: S311
             attempt += 1
         else:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
 import psycopg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from gateway.errors import GatewayError
+from gateway.store.engine import Driver, Store
+
+T = TypeVar("T")
 
 RETRY_BUSY = 1
 RETRY_DATABASE = 5
@@ -66,11 +69,23 @@ def named(error: BaseException) -> GatewayError | None:
     return None
 
 
-@contextmanager
-def naming() -> Iterator[None]:
-    """Raises failures of the database inside the block as `GatewayError`; other exceptions pass as they are."""
+def renew(store: Store) -> None:
+    """Drops the pooled connections after one was lost: the server has been restarted, the others are as dead."""
+    store.engine.dispose()
+
+
+def on_driver(store: Store, work: Callable[[Driver], T]) -> T:
+    """Single statements in autocommit, once more on a new connection if the first was lost; failures by name."""
     try:
-        yield
+        try:
+            with store.driver() as driver:
+                return work(driver)
+        except psycopg.Error as error:
+            if not is_lost(error):
+                raise
+        renew(store)
+        with store.driver() as driver:
+            return work(driver)
     except Exception as error:
         refusal = named(error)
         if refusal is None or refusal is error:

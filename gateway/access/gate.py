@@ -129,8 +129,9 @@ class Gate:
     def _by_password(self, credentials: Credentials, key: bytes, address: str) -> Caller:
         generation = self._watch.generation()
         now = self._clock.now()
-        with failures.naming(), self._store.driver() as driver:
-            rows = queries.secrets_of(driver, credentials.login, now, CANDIDATES)
+        rows = failures.on_driver(
+            self._store, lambda driver: queries.secrets_of(driver, credentials.login, now, CANDIDATES)
+        )
         candidates = [_Secret(*row[8:]) for row in rows if row[8] is not None]
         secret = self._matching(candidates, credentials.password, key)
         if secret is None:
@@ -167,8 +168,8 @@ class Gate:
     def _by_certificate(self, certificate: Certificate) -> Caller:
         generation = self._watch.generation()
         now = self._clock.now()
-        with failures.naming(), self._store.driver() as driver:
-            row = queries.certificate(driver, certificate.sha256.lower())
+        fingerprint = certificate.sha256.lower()
+        row = failures.on_driver(self._store, lambda driver: queries.certificate(driver, fingerprint))
         if row is None or _Secret(0, "", *row[8:]).refusal(now):
             raise GatewayError("access.certificate")
         caller = _caller(row)
@@ -187,8 +188,8 @@ class Gate:
 
     def _rehash(self, secret: _Secret, password: str) -> None:
         """Brings a hash to today's parameters while the password is at hand."""
-        with failures.naming(), self._store.driver() as driver:
-            queries.rehash(driver, secret.id, secret.hash, secrets.hash_of(password))
+        new = secrets.hash_of(password)
+        failures.on_driver(self._store, lambda driver: queries.rehash(driver, secret.id, secret.hash, new))
 
 
 def _caller(row: tuple[Any, ...]) -> Caller:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from sqlalchemy import Connection
 
 from gateway.access import queries
-from gateway.access.model import Caller
-from gateway.errors import GatewayError
 from gateway.store.engine import driver_of
 
 
@@ -25,36 +22,28 @@ class PastCall:
     code: str | None
     trace: str
     organisation: str | None
-    request_id: UUID | None
+    request_id: str | None
     records: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class PastCalls:
-    """A page of calls, the newest first, and how many there are in all."""
-
-    total: int
-    start: int
-    calls: tuple[PastCall, ...]
-
-
-def my_calls(
+def of_client(
     connection: Connection,
-    caller: Caller,
+    client_id: int,
     since: datetime,
     until: datetime,
+    *,
     operation: str | None = None,
     outcome: str | None = None,
-    page_start: int = 1,
+    start: int = 1,
     count: int = 1000,
-) -> PastCalls:
-    """The caller's own calls with ``since <= time < until``. Raises ``list.page`` for a page before 1 or without lines."""
-    if page_start < 1 or count < 1:
-        raise GatewayError("list.page", limit=count)
-    driver = driver_of(connection)
+) -> tuple[int, list[PastCall]]:
+    """How many calls the client made with ``since <= time < until``, and a page of them, the newest first.
+
+    ``outcome`` is one of OK, PARTIAL, REPLAYED, REFUSED, FAULT; ``start`` counts from 1.
+    """
     choice = {
-        "client": caller.client_id, "since": since, "until": until, "operation": operation, "outcome": outcome,
-        "skip": page_start - 1, "count": count,
+        "client": client_id, "since": since, "until": until, "operation": operation, "outcome": outcome,
+        "skip": start - 1, "count": count,
     }  # fmt: skip
-    rows = queries.calls(driver, choice)
-    return PastCalls(queries.count_calls(driver, choice), page_start, tuple(PastCall(*row) for row in rows))
+    found = [PastCall(*row) for row in queries.calls(driver_of(connection), choice)]
+    return queries.count_calls(driver_of(connection), choice), found

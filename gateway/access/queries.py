@@ -182,8 +182,6 @@ _LEASE = b"""
         INSERT INTO rate_window AS w (client_id, minute, taken) SELECT %(client)s, minute, %(share)s FROM clock
         ON CONFLICT (client_id, minute) DO UPDATE SET taken = w.taken + excluded.taken WHERE w.taken < %(limit)s
         RETURNING taken
-    ), past AS (
-        DELETE FROM rate_window w USING clock WHERE w.client_id = %(client)s AND w.minute < clock.minute
     )
     SELECT (SELECT taken FROM lease), seconds FROM clock
 """
@@ -192,7 +190,7 @@ _LEASE = b"""
 def lease(driver: Driver, client: int, share: int, limit: int) -> tuple[int | None, float]:
     """Adds ``share`` requests to the minute of a client: what is taken now and the seconds left of the minute.
 
-    ``None`` if the minute was spent already. Earlier minutes of the client are dropped.
+    ``None`` if the minute was spent already.
     """
     taken, seconds = _one(driver.execute(_LEASE, {"client": client, "share": share, "limit": limit}))
     return taken, seconds
@@ -235,11 +233,6 @@ def keep_answer(driver: Driver, client: int, request_id: UUID, answer: bytes) ->
     )
 
 
-def forget_answers(driver: Driver, before: datetime) -> int:
-    """Deletes stored answers that are older than their retention."""
-    return driver.execute(b"DELETE FROM call_request WHERE created_at < %s", (before,)).rowcount
-
-
 def first_record(driver: Driver, client: int, request_id: UUID, since: datetime) -> Row | None:
     """Trace, persons, organisation and count of the record that the first call of a request left within five minutes."""
     return driver.execute(
@@ -267,7 +260,7 @@ def count_calls(driver: Driver, values: dict[str, Any]) -> int:
 def calls(driver: Driver, values: dict[str, Any]) -> list[Row]:
     """A page of them, the newest first; ``skip`` and ``count`` besides the above."""
     return driver.execute(
-        f"SELECT at, service, operation, outcome, code, trace, organisation, request_id, records {_OWN_CALLS}"
+        f"SELECT at, service, operation, outcome, code, trace, organisation, request_id::text, records {_OWN_CALLS}"
         " ORDER BY at DESC, id DESC OFFSET %(skip)s LIMIT %(count)s".encode(),
         values,
     ).fetchall()

@@ -56,8 +56,9 @@ class Rate:
     def _lease(self, bucket: _Bucket, client_id: int) -> None:
         """Takes the next share from the minute's row; a minute that has none left is spent until it ends."""
         share = max(1, bucket.limit // _SHARE)
-        with failures.naming(), self._store.driver() as driver:
-            taken, seconds = queries.lease(driver, client_id, share, bucket.limit)
+        taken, seconds = failures.on_driver(
+            self._store, lambda driver: queries.lease(driver, client_id, share, bucket.limit)
+        )
         bucket.left = 0 if taken is None else min(share, bucket.limit - (taken - share))
         bucket.spent = bucket.left == 0
         bucket.ends = monotonic() + seconds

@@ -1,7 +1,8 @@
 """Editions of dictionaries: those that ship with the product and those that an operator loads.
 
-An edition is in force from its ``valid_from`` until the next one of its dictionary; the first one also serves earlier days.
-What lies in a table of its own (ORGANISATIONS, INSURERS) is added to and replaced by code; what a file leaves out stays.
+An edition is in force from its ``valid_from`` until the next one of its dictionary; the first one also serves earlier
+days. What lies in a table of its own (ORGANISATIONS, INSURERS) is added to and replaced by code; what a file leaves out
+stays.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from gateway.nsi import queries
-from gateway.nsi.catalogue import ALL, FIRST_DAY, TABLES, Item
+from gateway.nsi.catalogue import ALL, FIRST_DAY, TABLES
 from gateway.nsi.files import Content, read
 from gateway.nsi.queries import Edition
 from gateway.store.engine import driver_of
@@ -49,8 +50,8 @@ def load(
 ) -> LoadedEdition:
     """Loads a file as an edition in the caller's transaction: whole or not at all.
 
-    Without ``valid_from`` the first edition of a dictionary is in force from 01.01.2000, a later one from today; an edition
-    of the same day is replaced. Raises ``dictionary.file`` with line and code, ``dictionary.unknown``.
+    Without ``valid_from`` the first edition of a dictionary is in force from 01.01.2000, a later one from today; an
+    edition of the same day is replaced. Raises ``dictionary.file`` with line and code, ``dictionary.unknown``.
     """
     content = read(path, dictionary)
     queries.lock(connection)
@@ -96,6 +97,3 @@ def shipped(name: str) -> Content:
     """The product's own edition of a dictionary."""
     with as_file(files("gateway.nsi") / "data" / f"{name}.csv") as path:
         return read(path, name)
-
-
-__all__ = ["SHIPPED", "Edition", "Item", "LoadedEdition", "all_of", "load", "ship", "shipped"]

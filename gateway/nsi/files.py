@@ -1,8 +1,9 @@
 """Files of dictionaries: the official list of МКБ-10 and the product's own CSV. A file is right as a whole or refused.
 
-Official МКБ-10 (НСИ 1.2.643.5.1.13.13.11.1005): ``ID;REC_CODE;MKB_CODE;MKB_NAME;ID_PARENT;ADDL_CODE;ACTUAL;DATE``; a line
-with ACTUAL = 0 is in force until the day before DATE. Own CSV: ``code;name`` and, as needed, ``parent``, ``valid_from``,
-``valid_to`` (``yyyy-MM-dd`` or ``dd.MM.yyyy``); any further column is an attribute. Columns stand in any order.
+Official МКБ-10 (НСИ 1.2.643.5.1.13.13.11.1005): ``ID;REC_CODE;MKB_CODE;MKB_NAME;ID_PARENT;ADDL_CODE;ACTUAL;DATE``; a
+line with ACTUAL = 0 is in force until the day before DATE. Own CSV: ``code;name`` and, as needed, ``parent``,
+``valid_from``, ``valid_to`` (``yyyy-MM-dd`` or ``dd.MM.yyyy``); any further column is an attribute. Columns stand in any
+order.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _DIAGNOSIS = re.compile(r"[A-Z][0-9]{2}(?:\.[0-9]{1,2})?\Z")
 _CODES = {"ORGANISATIONS": re.compile(r"[0-9]{6}\Z"), "INSURERS": re.compile(r"[0-9]{5}\Z")}
 _VERSION = re.compile(r"v(\d+(?:\.\d+)*)", re.IGNORECASE)
 _CODE_LENGTH, _NAME_LENGTH = 64, 1000
+_FAR_PAST = date(1900, 1, 1)  # when a code without DATE went out of use
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +135,12 @@ def _official_items(table: Table, dictionary: Dictionary) -> Iterator[Item]:
             raise refusal("ACTUAL должен быть 0 или 1", number, code)
         ended = None
         if line["actual"] == "0":
-            ended = (_day(line.get("date", ""), number, code) or FAR_PAST) - timedelta(days=1)
+            ended = (_day(line.get("date", ""), number, code) or _FAR_PAST) - timedelta(days=1)
         attributes = {"kind": _kind(code)}
         if line.get("addl_code"):
             attributes["additional"] = line["addl_code"]
         name = _name(line["mkb_name"], number, code)
         yield Item(code, name, codes.get(parent), attributes, None, ended)
-
-
-FAR_PAST = date(1900, 1, 1)
-"""Stands for the day on which a code without DATE went out of use."""
 
 
 def _kind(code: str) -> str:

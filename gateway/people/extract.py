@@ -12,7 +12,7 @@ import gzip
 import re
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -29,9 +29,6 @@ COLUMNS = (
     "insurer", "insured_in_region", "attached_organisation", "attached_since", "death_date",
 )  # fmt: skip
 REQUIRED = ("enp", "last_name", "first_name", "birth_date", "sex")
-READY = ("line", *COLUMNS[:5], "name_key", *COLUMNS[5:])
-"""Columns of a ready line: its number in the file, then the person."""
-
 SEXES = frozenset("12")
 POLICY_KINDS = frozenset(("", *"123456789", *"СВЕПЭКХМЦ"))
 """Kinds of policies: digits as in F008, letters as the federal register has them."""
@@ -41,7 +38,7 @@ _LONGEST = 64 * 1024
 _MEMO = 300_000
 _OLDEST_BIRTH = date(1890, 1, 1)
 _POLICY_NUMBER = re.compile(r"[0-9A-Za-zА-Яа-яЁё/№ -]{0,20}")
-_NULL = r"\N"
+_LATEST = date.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Ready lines of a stretch of the file as COPY text in UTF-8, and the lines that are refused."""
+    """A stretch of the file, and the lines of it that are refused.
+
+    A ready line is what COPY reads with ``DELIMITER ';', NULL ''``: the number of the line in the file, its columns as
+    they stand, and the key of the name. No rule lets a backslash through, so nothing needs escaping.
+    """
 
     last_line: int
     taken: int
@@ -62,32 +63,45 @@ class Block:
     refused: tuple[Refused, ...]
 
 
-class _Keys(dict[str, str]):
+class _Keys(dict[bytes, bytes]):
     """Names met before with their keys. A name that is not stored as it stands is a KeyError: the line is read slowly."""
 
-    def __missing__(self, name: str) -> str:
-        if name_error(name) or tidy(name) != name:
+    def __missing__(self, name: bytes) -> bytes:
+        try:
+            text = name.decode()
+        except UnicodeDecodeError:
+            raise KeyError from None
+        if name_error(text) or tidy(text) != text:
             raise KeyError
         if len(self) >= _MEMO:
             self.clear()
-        self[name] = key = name_key(name, "")
+        self[name] = key = name_key(text, "").encode()
         return key
 
 
-class _Days(dict[str, date]):
-    """Days ``yyyy-MM-dd`` met before; anything else is a KeyError."""
+class _Days(dict[bytes, date]):
+    """Days ``yyyy-MM-dd`` met before that lie between ``first`` and ``last``; anything else is a KeyError."""
 
-    def __missing__(self, text: str) -> date:
-        if len(text) != 10 or not text.isascii():
+    def __init__(self, first: date, last: date) -> None:
+        self._first, self._last = first, last
+
+    def __missing__(self, text: bytes) -> date:
+        day = _day(text.decode("ascii", "replace"))
+        if day is None or not self._first <= day <= self._last:
             raise KeyError
-        try:
-            day = date.fromisoformat(text)
-        except ValueError:
-            raise KeyError from None
-        if len(self) >= _MEMO:
-            self.clear()
         self[text] = day
         return day
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if len(text) == 10 and text.isascii() else None
+    except ValueError:
+        return None
+
+
+def _bytes(words: Iterable[str]) -> frozenset[bytes]:
+    return frozenset(word.encode() for word in words)
 
 
 class Lines:
@@ -98,86 +112,84 @@ class Lines:
     ) -> None:
         names = [name.strip().lower() for name in header]
         missing = [name for name in REQUIRED if name not in names]
-        if missing or len(set(names)) != len(names):
-            raise GatewayError("load.columns", what=", ".join(missing) or "столбец повторяется")
-        self.present = tuple(name for name in COLUMNS if name in names)
-        self._width = len(names)
-        self._direct = tuple(names) == COLUMNS
-        # an absent column is read as the empty string that stands after the last one
-        self._pick = itemgetter(*(names.index(name) if name in names else self._width for name in COLUMNS))
-        self._insurers = {code: code for code in insurers} | {"": _NULL}
-        self._organisations = {code: code for code in organisations} | {"": _NULL}
-        self._flags = {"1": "t", "0": "f"} if "insured_in_region" in names else {"": "t"}
+        if missing:
+            raise GatewayError("load.columns", what=", ".join(missing))
+        if len(set(names)) != len(names) or not set(names) <= set(COLUMNS):
+            raise GatewayError("load.columns-unknown")
+        self.columns = tuple(names)
+        self._direct = self.columns == COLUMNS
+        # an absent column is read as the empty field that stands after the last one
+        self._pick = itemgetter(*(names.index(name) if name in names else len(names) for name in COLUMNS))
+        self._insurers = frozenset(("", *insurers))
+        self._organisations = frozenset(("", *organisations))
+        self._flags = frozenset("10" if "insured_in_region" in names else ("",))
         self._today = today
-        self._keys, self._days = _Keys(), _Days()
+        self._keys, self._born, self._since = _Keys(), _Days(_OLDEST_BIRTH, today), _Days(date.min, today)
 
-    def block(self, text: str, first_line: int) -> Block:
-        """Ready lines of whole lines of text, numbered from ``first_line``."""
-        ready: list[str] = []
+    def block(self, lines: Sequence[bytes], first_line: int) -> Block:
+        """Ready lines of lines in UTF-8, numbered from ``first_line``; empty ones are passed over."""
+        ready: list[bytes] = []
         refused: list[Refused] = []
+        width, direct, pick, add, keys = len(self.columns), self._direct, self._pick, ready.append, self._keys
+        born, attached = self._born, self._since
+        sexes, kinds, flags = _bytes(SEXES), _bytes(POLICY_KINDS), _bytes(self._flags)
+        insurers, organisations = _bytes(self._insurers), _bytes(self._organisations)
         number = first_line - 1
-        width, direct, pick, add = self._width, self._direct, self._pick, ready.append
-        keys, days, insurers, organisations = self._keys, self._days, self._insurers, self._organisations
-        flags, today, oldest, kinds, sexes = self._flags, self._today, _OLDEST_BIRTH, POLICY_KINDS, SEXES
-        for number, line in enumerate(text.split("\n"), first_line):
-            fields = line.split(";")
+        for number, line in enumerate(lines, first_line):
+            fields: Sequence[bytes] = line.split(b";")
             try:
                 if len(fields) != width:
                     raise KeyError
                 if not direct:
-                    fields.append("")
-                    fields = pick(fields)
+                    fields = pick((*fields, b""))
                 enp, snils, last, first, middle, birth, sex, kind, policy, insurer, insured, where, since, death = (
                     fields
                 )
-                born = days[birth]
                 if (
-                    enp_error(enp)
-                    or (snils and (len(snils) != 11 or snils_error(snils)))
-                    or not oldest <= born <= today
+                    enp_error(enp.decode("latin-1"))
+                    or (snils and (len(snils) != 11 or snils_error(snils.decode("latin-1"))))
                     or sex not in sexes
                     or kind not in kinds
-                    or not (
-                        policy == enp or not policy or (policy.isdecimal() and policy.isascii() and len(policy) < 21)
-                    )
-                    or (since and days[since] > today)
-                    or (death and not born <= days[death] <= today)
+                    or (policy != enp and policy and not (policy.isdigit() and len(policy) < 21))
+                    or insurer not in insurers
+                    or insured not in flags
+                    or where not in organisations
+                    or (since and not attached[since])
+                    or born[birth] > (attached[death] if death else _LATEST)
                 ):
                     raise KeyError
-                key = f"{keys[last]} {keys[first]} {keys[middle]}" if middle else f"{keys[last]} {keys[first]}"
-                add(
-                    f"{number}\t{enp}\t{snils or _NULL}\t{last}\t{first}\t{middle or _NULL}\t{key}\t{birth}\t{sex}\t"
-                    f"{kind or _NULL}\t{policy or _NULL}\t{insurers[insurer]}\t{flags[insured]}\t"
-                    f"{organisations[where]}\t{since or _NULL}\t{death or _NULL}\n"
+                name = (
+                    b"%b %b %b" % (keys[last], keys[first], keys[middle])
+                    if middle
+                    else b"%b %b" % (keys[last], keys[first])
                 )
+                add(b"%d;%b;%b\n" % (number, line, name))
             except KeyError:
-                if line and line != "\r":
+                if line and line != b"\r":
                     slow = self._slowly(line, number)
                     if isinstance(slow, Refused):
                         refused.append(slow)
                     else:
                         add(slow)
-        return Block(number, len(ready), "".join(ready).encode(), tuple(refused))
+        return Block(number, len(ready), b"".join(ready), tuple(refused))
 
-    def _slowly(self, line: str, number: int) -> str | Refused:
+    def _slowly(self, line: bytes, number: int) -> bytes | Refused:
         """A line that the quick way does not take: unquoted, trimmed, and judged rule by rule."""
-        if "\ufffd" in line:
-            return Refused(number, "load.encoding")
         try:
-            fields = next(csv.reader([line.rstrip("\r")], delimiter=";", strict=True))
+            fields = next(csv.reader([line.decode().rstrip("\r")], delimiter=";", strict=True))
+        except UnicodeDecodeError:
+            return Refused(number, "load.encoding")
         except (csv.Error, StopIteration):
             return Refused(number, "load.line")
-        if len(fields) != self._width:
+        if len(fields) != len(self.columns):
             return Refused(number, "load.line")
-        values = dict(zip(COLUMNS, self._pick([tidy(field) for field in fields] + [""]), strict=True))
+        values = dict(zip(COLUMNS, self._pick((*map(tidy, fields), "")), strict=True))
         values["snils"] = snils_digits(values["snils"])
         code = self._refusal(values)
         if code:
             return Refused(number, code)
-        values["insured_in_region"] = self._flags[values["insured_in_region"]]
-        values["name_key"] = name_key(values["last_name"], values["first_name"], values["middle_name"])
-        values["line"] = str(number)
-        return "\t".join(values[name] or _NULL for name in READY) + "\n"
+        key = name_key(values["last_name"], values["first_name"], values["middle_name"])
+        return ";".join((str(number), *(values[name] for name in self.columns), key + "\n")).encode()
 
     def _refusal(self, values: dict[str, str]) -> str | None:
         """The first rule the line breaks."""
@@ -200,11 +212,10 @@ class Lines:
         return self._refusal_of_dates(values["birth_date"], values["attached_since"], values["death_date"])
 
     def _refusal_of_dates(self, birth: str, since: str, death: str) -> str | None:
-        try:
-            born = self._days[birth]
-            attached = self._days[since] if since else born
-            died = self._days[death] if death else self._today
-        except KeyError:
+        born = _day(birth)
+        attached = _day(since) if since else born
+        died = _day(death) if death else self._today
+        if born is None or attached is None or died is None:
             return "load.date"
         if not _OLDEST_BIRTH <= born <= self._today:
             return "person.birth-date"
@@ -214,7 +225,7 @@ class Lines:
 
 
 class Extract:
-    """An open extract: which columns it has, and its lines in blocks."""
+    """An open extract: which columns it has, in its order, and its lines in blocks."""
 
     def __init__(
         self, stream: IO[bytes], insurers: Collection[str], organisations: Collection[str], today: date
@@ -229,7 +240,7 @@ class Extract:
         except (UnicodeDecodeError, csv.Error):
             names = []
         self._lines = Lines(names, insurers, organisations, today)
-        self.present = self._lines.present
+        self.columns = self._lines.columns
 
     def blocks(self) -> Iterator[Block]:
         """Ready blocks in the order of the file; memory does not grow with its size."""
@@ -243,7 +254,9 @@ class Extract:
             if len(rest) > _LONGEST:
                 raise GatewayError("load.file", what="нет конца строки")
             if whole:
-                block = self._lines.block(whole.decode(self.encoding, "replace"), line)
+                if self.encoding != "utf-8":
+                    whole = whole.decode(self.encoding, "replace").encode()
+                block = self._lines.block(whole.split(b"\n"), line)
                 line = block.last_line + 1
                 yield block
             elif newline:

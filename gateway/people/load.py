@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -20,10 +20,9 @@ from sqlalchemy import Connection
 from gateway.domain.clock import Clock
 from gateway.errors import KINDS
 from gateway.people import insurers, organisations, queries
-from gateway.people.extract import READY, Block, Extract, Refused, opened
+from gateway.people.extract import Block, Extract, Refused, opened
 from gateway.people.pipe import Pipe
 from gateway.store import rebuild
-from gateway.store.copying import copy_blocks
 from gateway.store.engine import Driver, Store, driver_of
 
 Progress = Callable[[str, int], None]
@@ -135,7 +134,7 @@ class _Load:
         """Straight into the empty table, indexes after. A person's id is its line, which tells repeated lines apart."""
         self.driver.execute(queries.NO_CHANGED_PERSON)
         definitions = rebuild.drop(self.driver, ["person"])
-        self._copy("person", ("id", *READY[1:]))
+        self._copy("person", "id")
         for definition in definitions:
             self.tell("Построение индексов", self.counts.taken)
             try:
@@ -152,18 +151,17 @@ class _Load:
         """Through a temporary table: repeated lines out, differing persons changed, new ones added."""
         run = self.driver.execute
         run(queries.STAGE)
-        self._copy("insured_line", READY)
+        self._copy("insured_line", "line")
         self.tell("Сравнение", self.counts.taken)
         run(queries.ANALYZE_STAGE)
         self._repeated(queries.REPEATED_LINES)
-        present = self.extract.present
-        columns = [name for name in READY[2:] if name == "name_key" or name in present]
+        columns = (*(name for name in self.extract.columns if name != "enp"), "name_key")
         run(queries.find_changed(columns).encode())
         run(queries.ANALYZE_CHANGED)
         run(queries.CHANGED_PERSON)
         self.tell("Запись изменений", self.counts.taken)
         self.counts.changed = run(queries.change_persons(columns).encode()).rowcount
-        self.counts.added = run(queries.add_persons(READY[1:]).encode()).rowcount
+        self.counts.added = run(queries.add_persons((*self.extract.columns, "name_key")).encode()).rowcount
         self.counts.same = self.counts.taken - self.counts.changed - self.counts.added
 
     def _repeated(self, statement: str) -> None:
@@ -171,9 +169,15 @@ class _Load:
         self.refusals.add(Refused(line, "load.repeated") for line in lines)
         self.counts.taken -= len(lines)
 
-    def _copy(self, table: str, columns: Sequence[str]) -> None:
-        with Pipe(self.extract.blocks()) as blocks:
-            copy_blocks(self.driver, table, columns, self._counted(blocks))
+    def _copy(self, table: str, number: str) -> None:
+        statement = queries.copy_extract(table, (number, *self.extract.columns, "name_key"))
+        with (
+            self.driver.cursor() as cursor,
+            cursor.copy(statement.encode()) as copy,
+            Pipe(self.extract.blocks()) as blocks,
+        ):
+            for block in self._counted(blocks):
+                copy.write(block)
 
     def _counted(self, blocks: Iterable[Block]) -> Iterator[bytes]:
         counts = self.counts

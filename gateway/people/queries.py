@@ -149,7 +149,7 @@ REPEATED_PERSONS = """
 STAGE = """
     CREATE TEMP TABLE insured_line (
         line bigint, enp text, snils text, last_name text, first_name text, middle_name text, name_key text COLLATE "C",
-        birth_date date, sex smallint, policy_kind text, policy_number text, insurer text, insured_in_region boolean,
+        birth_date date, sex smallint, policy_kind text, policy_number text, insurer text, insured_in_region boolean DEFAULT true,
         attached_organisation text, attached_since date, death_date date
     ) ON COMMIT DROP
 """
@@ -165,6 +165,11 @@ CHANGED_PERSON = "CREATE TEMP TABLE changed_person ON COMMIT DROP AS SELECT pers
 ANALYZE_STAGE = "ANALYZE insured_line"
 ANALYZE_CHANGED = "ANALYZE changed_line"
 ANALYZE_PERSON = "ANALYZE person"
+
+
+def copy_extract(table: str, columns: Sequence[str]) -> str:
+    """Takes ready lines of an extract."""
+    return f"COPY {table} ({', '.join(columns)}) FROM STDIN (DELIMITER ';', NULL '')"
 
 
 def find_changed(columns: Sequence[str]) -> str:

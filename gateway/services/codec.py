@@ -278,7 +278,7 @@ def _reader(model: Model, namespace: str) -> Callable[[etree._Element], SimpleNa
         for name in repeated:
             values[name] = []
         for child in element:
-            attribute, many, inner, read_value = table[child.tag]
+            attribute, many, inner, read_value = table[str(child.tag)]
             value = read_value(child if inner else child.text or "")
             if many:
                 values[attribute].append(value)

@@ -17,6 +17,8 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from gateway.errors import GatewayError
+
 HEADER_BYTES = 64 * 1024
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 64 * 1024 * 1024
@@ -24,13 +26,12 @@ LINGER_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """``refusal`` makes status, request id and body of the answer to what never reaches the application, from a code
-    and its parameters."""
+    """``refusal`` makes status, request id and body of the answer to what never reaches the application."""
 
     header_seconds: float
     write_seconds: float
     connections: int
-    refusal: Callable[[str, dict[str, object]], tuple[int, str, bytes]]
+    refusal: Callable[[GatewayError], tuple[int, str, bytes]]
 
 
 class Transport:
@@ -92,7 +93,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return False
         if self._receiving():
-            self._refuse("request.length")
+            self._refuse(GatewayError("request.length"))
         elif self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
             return True
@@ -110,10 +111,10 @@ class Connection(HttpToolsProtocol):
             if self.cycle is not None:
                 self.cycle.keep_alive = False
         except httptools.HttpParserError as error:
-            self._refuse("request.length" if "Content-Length" in str(error) else "request.http")
+            self._refuse(GatewayError("request.length" if "Content-Length" in str(error) else "request.http"))
             return
         if self._idle_bytes > HEADER_BYTES and self._receiving():
-            self._refuse("request.headers", limit=HEADER_BYTES)
+            self._refuse(GatewayError("request.headers", limit=HEADER_BYTES))
 
     def on_message_begin(self) -> None:
         self._begun = True
@@ -172,7 +173,7 @@ class Connection(HttpToolsProtocol):
             self._write_timer.cancel()
             self._write_timer = None
 
-    def _refuse(self, code: str, **params: object) -> None:
+    def _refuse(self, error: GatewayError) -> None:
         """Answers what cannot reach the application, unless an earlier request of the connection is being answered."""
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
@@ -184,7 +185,7 @@ class Connection(HttpToolsProtocol):
             if cycle.response_started:
                 self.transport.abort()
                 return
-        status, trace, body = self.bounds.refusal(code, params)
+        status, trace, body = self.bounds.refusal(error)
         head = (
             f"content-type: text/xml; charset=utf-8\r\ncontent-length: {len(body)}\r\n"
             f"x-request-id: {trace}\r\nconnection: close\r\n\r\n"

@@ -20,7 +20,6 @@ from gateway.services.schema import Checker
 from gateway.services.types import GATEWAY_FAULT, Field, Model
 
 if TYPE_CHECKING:
-
     from gateway.access.gate import Gate
     from gateway.domain.clock import Clock
     from gateway.lists.lists import Lists
@@ -50,7 +49,7 @@ class Desk:
     services: tuple[Service, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operation:
     """An operation, declared once. ``splice`` names a repeated last field of the answer that comes as rendered bytes;
     its service fills in ``namespace``."""
@@ -93,11 +92,17 @@ class Operation:
         return self._decode(element)
 
     def encode(self, result: Any) -> bytes:
-        """The whole envelope of an answer, from an object or mapping with the response's names in snake_case."""
+        """The whole envelope of an answer, from an object or mapping with the response's names in snake_case.
+
+        A bare list is the value of the only field of its answer.
+        """
+        if isinstance(result, list):
+            (only,) = self.response
+            result = {only.attribute: result}
         return self._encode(result)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Service:
     """A published service: its operations by name, its schema, its WSDL."""
 

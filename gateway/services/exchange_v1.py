@@ -72,7 +72,11 @@ CALL = Model(
         needed("operation", STRING, "Операция"),
         maybe("organisation", STRING, "Код МО"),
         maybe("requestId", STRING, "requestId изменения"),
-        needed("outcome", STRING, "Исход: OK выполнен, PARTIAL часть элементов отклонена, REFUSED отказ, FAULT сбой шлюза"),
+        needed(
+            "outcome",
+            STRING,
+            "Исход: OK выполнен, PARTIAL часть элементов отклонена, REPLAYED повтор, REFUSED отказ, FAULT сбой шлюза",
+        ),
         maybe("code", STRING, "Код отказа"),
         maybe("records", INT, "Сколько записей вызов вернул или изменил"),
         EXTRA_FIELD,
@@ -152,6 +156,7 @@ def get_dictionary(desk: Desk, connection: Connection, call: Call, request: Any)
     day = request.on_date or desk.clock.today()
     items = list(desk.nsi.items(request.code, day).values())
     page = items[start - 1 : start - 1 + count]
+    call.records = len(page)
     return {
         "code": request.code,
         "on_date": day,
@@ -174,17 +179,23 @@ def get_dictionary(desk: Desk, connection: Connection, call: Call, request: Any)
 
 def get_my_calls(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
     start, count = _page(desk, request)
-    total, found = journal.of_client(
+    past = journal.my_calls(
         connection,
-        call.caller.client_id,
+        call.caller,
         _zoned(desk, request.from_),
         _zoned(desk, request.to),
-        operation=request.operation,
-        outcome=request.outcome,
-        start=start,
-        count=count,
+        request.operation,
+        request.outcome,
+        start,
+        count,
     )
-    return {"total_records": total, "start_record": start, "returned_records": len(found), "calls": found}
+    call.records = len(past.calls)
+    return {
+        "total_records": past.total,
+        "start_record": past.start,
+        "returned_records": len(past.calls),
+        "calls": past.calls,
+    }
 
 
 def _zoned(desk: Desk, time: datetime) -> datetime:

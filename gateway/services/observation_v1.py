@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from gateway.access.model import Call, ClientKind, Foreign
+from gateway.access.model import Call, ClientKind, Foreign, ItemResult
 from gateway.errors import GatewayError, field_error
 from gateway.lists.model import Choice, Conduct, EntryView, Exclusion, NewEntry, Page, PlanChange
 from gateway.people import doctors, persons
@@ -66,9 +66,13 @@ def _batch(desk: Desk, items: Sequence[Any]) -> Sequence[Any]:
 
 def _of(view: EntryView, organisation: str | None) -> EntryView:
     """The view, unless the call named another organisation than the entry's."""
-    if organisation is not None and view.line[t.ENTRY.columns.index("organisation")] != organisation:
+    if organisation is not None and _organisation(view) != organisation:
         raise GatewayError("object.not-found")
     return view
+
+
+def _organisation(view: EntryView) -> str | None:
+    return view.line[t.ENTRY.columns.index("organisation")]
 
 
 def _history(view: EntryView) -> dict[str, Any]:
@@ -93,10 +97,11 @@ def find_person(desk: Desk, call: Call, request: Any) -> dict[str, Any]:
 
 def get_doctors(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
     found = doctors.all_of(connection, _own(call, request.organisation), request.on_date)
+    call.records = len(found)
     return {"doctors": [_doctor_out(doctor) for doctor in found]}
 
 
-def save_doctors(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+def save_doctors(desk: Desk, connection: Connection, call: Call, request: Any) -> list[ItemResult]:
     items = [
         doctors.Doctor(
             snils=item.snils,
@@ -110,7 +115,7 @@ def save_doctors(desk: Desk, connection: Connection, call: Call, request: Any) -
         )
         for item in _batch(desk, request.items)
     ]
-    return {"results": doctors.save(connection, call, _own(call, request.organisation), items, desk.nsi)}
+    return doctors.save(connection, call, _own(call, request.organisation), items, desk.nsi)
 
 
 def _doctor_out(doctor: doctors.Doctor) -> dict[str, Any]:
@@ -129,24 +134,24 @@ def _doctor_out(doctor: doctors.Doctor) -> dict[str, Any]:
 # changes --------------------------------------------------------------------------------------------------------------
 
 
-def add_entries(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+def add_entries(desk: Desk, connection: Connection, call: Call, request: Any) -> list[ItemResult]:
     items = [NewEntry(**vars(item)) for item in _batch(desk, request.items)]
-    return {"results": desk.lists.add(connection, call, _own(call, request.organisation), items)}
+    return desk.lists.add(connection, call, _own(call, request.organisation), items)
 
 
-def update_plans(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+def update_plans(desk: Desk, connection: Connection, call: Call, request: Any) -> list[ItemResult]:
     items = [PlanChange(**vars(item)) for item in _batch(desk, request.items)]
-    return {"results": desk.lists.update_plans(connection, call, _own(call, request.organisation), items)}
+    return desk.lists.update_plans(connection, call, _own(call, request.organisation), items)
 
 
-def conduct_observations(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+def conduct_observations(desk: Desk, connection: Connection, call: Call, request: Any) -> list[ItemResult]:
     items = [Conduct(**vars(item)) for item in _batch(desk, request.items)]
-    return {"results": desk.lists.conduct(connection, call, _own(call, request.organisation), items)}
+    return desk.lists.conduct(connection, call, _own(call, request.organisation), items)
 
 
-def exclude_entries(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+def exclude_entries(desk: Desk, connection: Connection, call: Call, request: Any) -> list[ItemResult]:
     items = [Exclusion(**vars(item)) for item in _batch(desk, request.items)]
-    return {"results": desk.lists.exclude(connection, call, _own(call, request.organisation), items)}
+    return desk.lists.exclude(connection, call, _own(call, request.organisation), items)
 
 
 def change_diagnosis(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
@@ -185,9 +190,11 @@ def get_entry(desk: Desk, connection: Connection, call: Call, request: Any) -> d
 
 def get_person_entries(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
     _named(call, request.organisation)
-    column = t.ENTRY.columns.index("organisation")
     views = desk.lists.person_entries(connection, call, request.enp)
-    return {"entries": [_history(view) for view in views if request.organisation in (None, view.line[column])]}
+    if request.organisation is not None:
+        views = [view for view in views if _organisation(view) == request.organisation]
+    call.records = len(views)
+    return {"entries": [_history(view) for view in views]}
 
 
 def get_list(desk: Desk, call: Call, request: Any) -> Page:

@@ -87,7 +87,8 @@ def _name(child: etree._Element, field: Field | None) -> str:
         return "?"
     if not field.many:
         return field.name
-    return f"{field.name}[{1 + sum(1 for _ in child.itersiblings(child.tag, preceding=True))}]"
+    before = sum(1 for one in child.itersiblings(preceding=True) if one.tag == child.tag)
+    return f"{field.name}[{before + 1}]"
 
 
 def _explain(kind: str, message: str, place: str, node: etree._Element, parent: Model | None) -> FieldError:

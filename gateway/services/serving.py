@@ -44,7 +44,7 @@ _log = logging.getLogger("gateway.serving")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Listening:
     """Where to listen, how many processes and the bounds of a connection. ``workers`` 0: one per core."""
 
     host: str
@@ -57,22 +57,22 @@ class Place:
         return self.workers or len(os.sched_getaffinity(0))
 
 
-def listen(place: Place) -> list[socket.socket]:
+def listen(listening: Listening) -> list[socket.socket]:
     """One socket per worker on the same port; port 0 takes a free one.
 
     The kernel ends a connection whose peer takes no data for ``write_seconds`` (TCP_USER_TIMEOUT is inherited). The
     protocol is named because asyncio turns Nagle's algorithm off only for sockets that say they are TCP.
     """
     sockets: list[socket.socket] = []
-    port = place.port
+    port = listening.port
     family, kind, protocol, _, address = socket.getaddrinfo(
-        place.host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        listening.host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
     )[0]
-    for _ in range(place.processes):
+    for _ in range(listening.processes):
         one = socket.socket(family, kind, protocol)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(place.bounds.write_seconds * 1000))
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(listening.bounds.write_seconds * 1000))
         one.bind((address[0], port, *address[2:]))
         port = one.getsockname()[1]
         sockets.append(one)
@@ -95,17 +95,17 @@ class Supervisor:
     """The parent of the workers; `run` returns when it is told to stop by SIGTERM or SIGINT."""
 
     make: Callable[[], Application]
-    place: Place
+    listening: Listening
     workers: list[_Worker] = field(default_factory=list)
     stopping: bool = False
 
     def run(self) -> int:
         """0 after an orderly stop, 1 if the workers cannot live."""
-        sockets = listen(self.place)
+        sockets = listen(self.listening)
         self.workers = [_Worker(one) for one in sockets]
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        _log.info("слушает %s:%d, процессов: %d", self.place.host, sockets[0].getsockname()[1], len(sockets))
+        _log.info("слушает %s:%d, процессов: %d", self.listening.host, sockets[0].getsockname()[1], len(sockets))
         while not self.stopping:
             self._look()
             if any(worker.short_lives >= _SHORT_LIVES for worker in self.workers):
@@ -142,7 +142,7 @@ class Supervisor:
                     if other is not worker:
                         other.socket.close()
                 _settle(parent)
-                _work(self.make(), worker.socket, self.place.bounds)
+                _work(self.make(), worker.socket, self.listening.bounds)
                 status = 0
             except BaseException:
                 _log.critical("процесс веб-сервера не работает", exc_info=True)
@@ -219,6 +219,6 @@ class _Server(uvicorn.Server):
         self._captured_signals.clear()
 
 
-def serve(make: Callable[[], Application], place: Place) -> int:
+def serve(make: Callable[[], Application], listening: Listening) -> int:
     """Serves the application that ``make`` builds in each worker until SIGTERM or SIGINT; the exit status."""
-    return Supervisor(make, place).run()
+    return Supervisor(make, listening).run()

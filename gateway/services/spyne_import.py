@@ -57,8 +57,9 @@ with warnings.catch_warnings():
     from spyne.interface.wsdl import Wsdl11
     from spyne.protocol.soap import Soap11
 
-# This logger prints whole malformed requests, which hold personal data.
+# spyne logs whole malformed requests, which hold personal data, and warns of what is done here on purpose.
 logging.getLogger("spyne.protocol.soap.soap11.invalid").disabled = True
+logging.getLogger("spyne").setLevel(logging.ERROR)
 
 __all__ = [
     "Application",

@@ -88,7 +88,6 @@ def _method(types: Types, operation: Operation, run: Callable[..., Any]) -> Any:
         *(types.member(field) for field in operation.request),
         _args=[field.name for field in operation.request],
         _returns=returns[0] if single else returns,
-        _wsdl_part_name="parameters",
         _throws=[types.model(GATEWAY_FAULT)],
         **({"_out_variable_name": names[0]} if single else {"_out_variable_names": names}),
     )(method)

@@ -75,11 +75,12 @@ def _documented(tag: str, text: str) -> etree._Element:
 
 
 def _shape_messages(root: etree._Element, service: Service) -> None:
-    """Messages in the order of the operations, the fault last; spyne orders them by service internals."""
+    """Messages in the order of the operations, the fault last, their parts named as wrapped style has it."""
     messages = {str(node.get("name")): node for node in root.findall(_w("message"))}
     order = [name for one in service.operations for name in (one, one + "Response")]
     place = root.index(_found(root.find(_w("types")))) + 1
     for number, name in enumerate((*order, GATEWAY_FAULT.name)):
+        _found(messages[name].find(_w("part"))).set("name", "fault" if name == GATEWAY_FAULT.name else "parameters")
         root.insert(place + number, messages[name])
 
 

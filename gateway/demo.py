@@ -1,0 +1,193 @@
+"""`demo`: the whole gateway on one machine by one command, over an invented region.
+
+The data folder keeps everything: the embedded database, `demo.json` (how to call the running gateway) and
+`demo-clients.json` (secrets of the invented clients, kept for the next start); both are readable by their owner only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from gateway.domain.clock import Clock
+from gateway.errors import GatewayError
+from gateway.nsi import editions
+from gateway.settings import Settings
+from gateway.store import installation, migrate
+from gateway.store.embedded import Server
+from gateway.store.place import Place
+from gateway.store.programs import make_folder
+from gateway.supervisor import Supervisor
+
+Tell = Callable[[str], None]
+
+_READY_SECONDS = 180.0
+
+
+def prepare(place: Place, settings: Settings) -> bool:
+    """The database as this program needs it: schema, grants, choices, shipped dictionaries. True if steps ran."""
+    changed = migrate.upgrade(place.owner_url, place.app_role)
+    with place.owner(1).begin() as connection:
+        installation.settle(connection, settings)
+        editions.ship(connection)
+    return changed
+
+
+class Demo:
+    """One run of the command; `run` returns when it is told to stop by SIGINT or SIGTERM."""
+
+    def __init__(self, settings: Settings, persons: int, entries: int, seed: int, tell: Tell) -> None:
+        self._settings = settings
+        self._folder = Path(settings.data_dir)
+        self._size = persons, entries, seed
+        self._tell = tell
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        make_folder(self._folder)
+        with self._alone(), self._signals():
+            (self._folder / "demo.json").unlink(missing_ok=True)
+            _require_port(self._settings.host, self._settings.port)
+            self._tell("Запускается встроенная база данных…")
+            with Server(self._folder) as server:
+                place = Place(server.url(), server.owner_url, server)
+                prepare(place, self._settings)
+                clients = self._region(place)
+                if not self._stop.is_set():
+                    self._serve(place, clients)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        descriptor = os.open(self._folder / "demo.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise GatewayError("demo.running") from None
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def note(number: int, frame: FrameType | None) -> None:
+            self._stop.set()
+
+        former = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+    def _region(self, place: Place) -> list[dict[str, Any]]:
+        """The invented region: made once, found again later."""
+        from gateway.sandbox import region
+
+        kept = self._folder / "demo-clients.json"
+        if kept.exists():
+            clients: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8"))
+            return clients
+        persons, entries, seed = self._size
+        self._tell(f"Создаётся вымышленный регион: {persons} человек, {entries} записей…")
+        filled = region.fill(place.owner(), self._settings, persons=persons, entries=entries, seed=seed)
+        clients = [
+            {
+                "login": client.login,
+                "password": client.password,
+                "organisations": sorted(client.organisations),
+                "rights": sorted(client.rights),
+            }
+            for client in filled.clients
+        ]
+        _write_private(kept, clients)
+        return clients
+
+    def _serve(self, place: Place, clients: list[dict[str, Any]]) -> None:
+        supervisor = Supervisor(self._environment(place))
+        try:
+            for name in ("serve", "worker", "calendar"):
+                supervisor.start(name, [sys.executable, "-m", "gateway.cli", name])
+            url = f"http://{_in_url(self._settings.host)}:{self._settings.port}"
+            if self._until_ready(url, supervisor):
+                description = {"url": url, "clients": clients, "upstream": {}, "pid": os.getpid()}
+                _write_private(self._folder / "demo.json", description)
+                self._tell(f"Шлюз работает: {url}/wsdl/ — описание служб, {url}/ready — готовность")
+                self._tell(f"Учётные записи клиентов: {self._folder / 'demo.json'}. Остановка — Ctrl-C")
+            while not self._stop.wait(0.2):
+                supervisor.tend()
+        finally:
+            self._tell("Шлюз останавливается…")
+            (self._folder / "demo.json").unlink(missing_ok=True)
+            supervisor.stop()
+
+    def _environment(self, place: Place) -> dict[str, str]:
+        """Settings in force as the children read them; the database is the one that this process holds."""
+        values = {name: getattr(self._settings, name) for name in Settings.__dataclass_fields__}
+        values |= {"database_url": place.app_url, "database_owner_url": place.owner_url}
+        return {f"DN_GATEWAY_{name.upper()}": str(value) for name, value in values.items()}
+
+    def _until_ready(self, url: str, supervisor: Supervisor) -> bool:
+        until = time.monotonic() + _READY_SECONDS
+        while not self._stop.wait(0.1):
+            supervisor.tend()
+            with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(url + "/ready", timeout=5):  # noqa: S310
+                return True
+            if time.monotonic() > until:
+                raise GatewayError("demo.not-ready")
+        return False
+
+
+def free_port(host: str) -> int:
+    """A port nobody listens on now."""
+    with socket.socket(_family(host)) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _require_port(host: str, port: int) -> None:
+    with socket.socket(_family(host)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            raise GatewayError("demo.port", port=port) from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _in_url(host: str) -> str:
+    """An address to call: a wildcard is reached on the loopback, IPv6 stands in brackets."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"[{host}]" if ":" in host else host
+
+
+def _write_private(path: Path, value: object) -> None:
+    part = path.with_suffix(".part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(value, file, ensure_ascii=False, indent=2)
+    part.chmod(0o600)
+    part.replace(path)
+
+
+def clock_of(settings: Settings) -> Clock:
+    """The region's clock by the settings."""
+    from zoneinfo import ZoneInfo
+
+    return Clock(ZoneInfo(settings.time_zone))

@@ -6,7 +6,6 @@ The data folder keeps everything: the embedded database, `demo.json` (how to cal
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -15,36 +14,24 @@ import socket
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from gateway.domain.clock import Clock
 from gateway.errors import GatewayError
-from gateway.nsi import editions
 from gateway.settings import Settings
-from gateway.store import installation, migrate
 from gateway.store.embedded import Server
 from gateway.store.place import Place
 from gateway.store.programs import make_folder
 from gateway.supervisor import Supervisor
+from gateway.upgrade import upgrade
 
 Tell = Callable[[str], None]
 
 _READY_SECONDS = 180.0
-
-
-def prepare(place: Place, settings: Settings) -> bool:
-    """The database as this program needs it: schema, grants, choices, shipped dictionaries. True if steps ran."""
-    changed = migrate.upgrade(place.owner_url, place.app_role)
-    with place.owner(1).begin() as connection:
-        installation.settle(connection, settings)
-        editions.ship(connection)
-    return changed
 
 
 class Demo:
@@ -56,6 +43,7 @@ class Demo:
         self._size = persons, entries, seed
         self._tell = tell
         self._stop = threading.Event()
+        self._serving = False
 
     def run(self) -> None:
         make_folder(self._folder)
@@ -65,10 +53,9 @@ class Demo:
             self._tell("Запускается встроенная база данных…")
             with Server(self._folder) as server:
                 place = Place(server.url(), server.owner_url, server)
-                prepare(place, self._settings)
+                upgrade(place, self._settings)
                 clients = self._region(place)
-                if not self._stop.is_set():
-                    self._serve(place, clients)
+                self._serve(place, clients)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -85,6 +72,8 @@ class Demo:
     def _signals(self) -> Iterator[None]:
         def note(number: int, frame: FrameType | None) -> None:
             self._stop.set()
+            if not self._serving:
+                raise KeyboardInterrupt
 
         former = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -118,11 +107,12 @@ class Demo:
 
     def _serve(self, place: Place, clients: list[dict[str, Any]]) -> None:
         supervisor = Supervisor(self._environment(place))
+        self._serving = True
         try:
             for name in ("serve", "worker", "calendar"):
                 supervisor.start(name, [sys.executable, "-m", "gateway.cli", name])
             url = f"http://{_in_url(self._settings.host)}:{self._settings.port}"
-            if self._until_ready(url, supervisor):
+            if self._until_ready(supervisor):
                 description = {"url": url, "clients": clients, "upstream": {}, "pid": os.getpid()}
                 _write_private(self._folder / "demo.json", description)
                 self._tell(f"Шлюз работает: {url}/wsdl/ — описание служб, {url}/ready — готовность")
@@ -140,11 +130,22 @@ class Demo:
         values |= {"database_url": place.app_url, "database_owner_url": place.owner_url}
         return {f"DN_GATEWAY_{name.upper()}": str(value) for name, value in values.items()}
 
-    def _until_ready(self, url: str, supervisor: Supervisor) -> bool:
+    def _answers(self) -> bool:
+        """Whether the web server says that it is ready; asked directly, past any proxy of the environment."""
+        connection = HTTPConnection(_reached(self._settings.host), self._settings.port, timeout=5)
+        try:
+            connection.request("GET", "/ready")
+            return connection.getresponse().status == 200
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _until_ready(self, supervisor: Supervisor) -> bool:
         until = time.monotonic() + _READY_SECONDS
         while not self._stop.wait(0.1):
             supervisor.tend()
-            with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(url + "/ready", timeout=5):  # noqa: S310
+            if self._answers():
                 return True
             if time.monotonic() > until:
                 raise GatewayError("demo.not-ready")
@@ -171,9 +172,13 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
+def _reached(host: str) -> str:
+    """Where to call a server that listens on ``host``: a wildcard is reached on the loopback."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
 def _in_url(host: str) -> str:
-    """An address to call: a wildcard is reached on the loopback, IPv6 stands in brackets."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    host = _reached(host)
     return f"[{host}]" if ":" in host else host
 
 
@@ -184,10 +189,3 @@ def _write_private(path: Path, value: object) -> None:
         json.dump(value, file, ensure_ascii=False, indent=2)
     part.chmod(0o600)
     part.replace(path)
-
-
-def clock_of(settings: Settings) -> Clock:
-    """The region's clock by the settings."""
-    from zoneinfo import ZoneInfo
-
-    return Clock(ZoneInfo(settings.time_zone))

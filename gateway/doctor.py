@@ -48,7 +48,9 @@ def examine(place: Place, settings: Settings, clock: Clock) -> Iterator[Finding]
             yield from _content(connection, clock)
             yield from _processes(connection, clock)
     except SQLAlchemyError:
-        yield Finding(Level.BAD, "база данных не отвечает или не подготовлена: проверьте адрес, выполните dn-gateway migrate")
+        yield Finding(
+            Level.BAD, "база данных не отвечает или не подготовлена: проверьте адрес, выполните dn-gateway migrate"
+        )
     except GatewayError as error:
         yield Finding(Level.BAD, f"{error.message}. {error.kind.remedy}")
     if not place.has_owner:
@@ -87,7 +89,9 @@ def _content(connection: Connection, clock: Clock) -> Iterator[Finding]:
         yield Finding(Level.GOOD, "справочники загружены")
     active = [client for client in clients.list_all(connection) if client.disabled_at is None]
     now = clock.now()
-    expiring = [one.login for one in active if not any(end is None or end > now + timedelta(days=14) for end in one.secrets)]
+    expiring = [
+        one.login for one in active if not any(end is None or end > now + timedelta(days=14) for end in one.secrets)
+    ]
     if not active:
         yield Finding(Level.WARNING, "нет ни одного действующего клиента")
     elif expiring:

@@ -22,7 +22,7 @@ from gateway.services.types import GATEWAY_FAULT, Field, Model
 if TYPE_CHECKING:
     from gateway.access.gate import Gate
     from gateway.domain.clock import Clock
-    from gateway.lists.lists import Lists
+    from gateway.lists import Lists
     from gateway.nsi.dictionaries import Nsi
     from gateway.settings import Settings
     from gateway.store.engine import Store

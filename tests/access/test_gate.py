@@ -241,7 +241,7 @@ def test_a_lagging_clock_takes_a_secret_made_just_now(make_gate: MakeGate, right
 
 
 def test_certificates(make_gate: MakeGate, store: Store, client: SimpleNamespace, hands: Hands) -> None:
-    good, short, revoked = ("%064x" % number for number in (1, 2, 3))
+    good, short, revoked = (f"{number:064x}" for number in (1, 2, 3))
     with store.begin() as connection:
         clients.add_certificate(connection, client.login, good.upper())
         clients.add_certificate(connection, client.login, short, valid_to=datetime.now(UTC) + timedelta(hours=1))
@@ -249,8 +249,10 @@ def test_certificates(make_gate: MakeGate, store: Store, client: SimpleNamespace
         clients.revoke_certificate(connection, client.login, revoked)
     gate = make_gate()
     known(gate, Certificate(good))
-    assert gate.verify(Certificate(good.upper()), HERE).login == gate.verify(Certificate(short), HERE).login == "clinic-1"
-    for fingerprint in (revoked, "%064x" % 4, "nothing"):
+    assert (
+        gate.verify(Certificate(good.upper()), HERE).login == gate.verify(Certificate(short), HERE).login == "clinic-1"
+    )
+    for fingerprint in (revoked, f"{4:064x}", "nothing"):
         assert refusal(gate, Certificate(fingerprint)) == "access.certificate"
     hands.at = datetime.now(UTC) + timedelta(hours=2)
     assert refusal(gate, Certificate(short)) == "access.certificate"
@@ -310,12 +312,11 @@ def test_an_unknown_client_costs_what_a_known_one_costs(
     assert len(hashings) == 2
 
 
-@pytest.mark.parametrize("login", ["", "ab", "x" * 65, "имя", "a b c", "a\0bc", "a'--"])
-@pytest.mark.parametrize("password", ["", "x" * 16, "x" * 100_000, "\ud800", "\0"])
-def test_odd_pairs_are_denied_without_hashing(
-    make_gate: MakeGate, hashings: list[str], login: str, password: str
-) -> None:
-    assert refusal(make_gate(), Credentials(login, password)) == "access.denied"
+def test_odd_pairs_are_denied_without_hashing(make_gate: MakeGate, hashings: list[str]) -> None:
+    gate = make_gate()
+    for login in ("", "ab", "x" * 65, "имя", "a b c", "a\0bc", "a'--"):
+        for password in ("", "x" * 16, "x" * 100_000, "\ud800", "\0"):
+            assert refusal(gate, Credentials(login, password)) == "access.denied"
     assert not hashings
 
 
@@ -356,9 +357,7 @@ def test_a_hash_with_former_parameters_is_renewed_at_login(
     assert make_gate().verify(right, HERE)
 
 
-def test_no_secret_in_the_log(
-    make_gate: MakeGate, right: Credentials, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_secret_in_the_log(make_gate: MakeGate, right: Credentials, caplog: pytest.LogCaptureFixture) -> None:
     gate = make_gate()
     with caplog.at_level(logging.DEBUG):
         gate.verify(right, HERE)

@@ -68,7 +68,5 @@ def test_clients_have_their_own_limits(store: Store, make_gate: Callable[..., Ga
 
 def test_a_past_minute_does_not_count(store: Store) -> None:
     with store.begin() as connection:
-        connection.execute(
-            text("INSERT INTO rate_window SELECT 1, floor(extract(epoch FROM now()) / 60) - 1, 1000")
-        )
+        connection.execute(text("INSERT INTO rate_window SELECT 1, floor(extract(epoch FROM now()) / 60) - 1, 1000"))
     Rate(store).take(1, 10)

@@ -57,9 +57,7 @@ def test_bytes_do_not_depend_on_the_hash_seed(seed: str) -> None:
 def test_the_served_wsdl_differs_in_its_address_alone(service: Service) -> None:
     served = service.wsdl("https://dn.example.ru/a&b/")
     assert b'location="https://dn.example.ru/a&amp;b' + service.path.encode() + b'"' in served
-    pinned = service.pinned.split(b"<soap:address", 1)
-    assert served.split(b"<soap:address", 1)[0] == pinned[0]
-    assert served.split(b"/>", 1)[1][-200:] == pinned[1].split(b"/>", 1)[1][-200:]
+    assert served.replace(b"https://dn.example.ru/a&amp;b", wsdl.PLACEHOLDER.encode()) == service.pinned
 
 
 @every

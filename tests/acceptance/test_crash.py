@@ -1,0 +1,123 @@
+"""B3 and the crash trial: workers and PostgreSQL killed under load. Nothing acknowledged is lost, nothing is half done."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from gateway.store.embedded import Server
+from tests.acceptance.conftest import migrated
+from tests.acceptance.messages import add, people_with
+from tests.serving import CLINIC, Gateway, running_gateway
+
+BATCH = 10
+
+
+@pytest.fixture
+def durable(folder: Path) -> Iterator[tuple[Server, Gateway]]:
+    """A gateway over a PostgreSQL of its own that really writes to disk."""
+    with Server(folder / "data") as server, running_gateway(server, migrated(server)) as gateway:
+        yield server, gateway
+
+
+class Writers:
+    """Clients that add batches and keep what was acknowledged; a call without an answer is repeated with its requestId."""
+
+    def __init__(self, gateway: Gateway, enps: list[str], count: int = 4) -> None:
+        self.gateway = gateway
+        self.stop = threading.Event()
+        self.acknowledged: list[str] = []
+        self.gaps: list[float] = []
+        self.wrong: list[str] = []
+        self.threads = [threading.Thread(target=self._write, args=(enps[n::count],)) for n in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def _write(self, enps: list[str]) -> None:
+        while enps and not self.stop.is_set():
+            batch = [enps.pop() for _ in range(min(BATCH, len(enps)))]
+            request_id = str(uuid4())
+            began = time.monotonic()
+            while True:
+                try:
+                    answer = self.gateway.change("AddEntries", "".join(map(add, batch)), request_id=request_id)
+                    if answer.fault is None:
+                        break
+                    if answer.fault not in ("server.database", "server.busy", "server.error"):
+                        self.wrong.append(str(answer.fault))
+                        return
+                except httpx.HTTPError:
+                    pass
+                if time.monotonic() - began > 60:
+                    self.wrong.append("нет ответа 60 с")
+                    return
+                time.sleep(0.1)
+            self.gaps.append(time.monotonic() - began)
+            codes = [row.findtext("{*}code") for row in answer.result]
+            if codes != ["ok"] * len(batch):
+                self.wrong.append(f"повтор дал другое: {codes}")
+            self.acknowledged += batch
+
+    def end(self) -> None:
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def check(gateway: Gateway, writers: Writers) -> None:
+    """Every acknowledged person has one entry, one stretch, one event; no batch is there in part."""
+    assert writers.wrong == []
+    with gateway.owner.begin() as connection:
+        entries = set(connection.execute(text("SELECT enp FROM entry")).scalars())
+        counts = connection.execute(
+            text(
+                "SELECT (SELECT count(*) FROM entry), (SELECT count(*) FROM observation_segment),"
+                " (SELECT count(*) FROM entry_event), (SELECT seq FROM list_ledger WHERE organisation = :own),"
+                " (SELECT count(*) FROM call_request WHERE answer IS NULL),"
+                " (SELECT count(*) FROM call_request), (SELECT count(*) FROM audit_record WHERE outcome = 'OK' AND service <> 'operator')"
+            ),
+            {"own": CLINIC},
+        ).one()
+    assert set(writers.acknowledged) <= entries
+    assert len(set(counts[:4])) == 1 and counts[0] == len(entries)
+    assert counts[4] == 0
+    assert counts[5] == counts[6]
+    assert len(writers.acknowledged) > 100
+
+
+@pytest.mark.trial
+def test_workers_are_killed_under_load(durable: tuple[Server, Gateway]) -> None:
+    _, gateway = durable
+    writers = Writers(gateway, people_with(gateway.store, 20_000, CLINIC))
+    for _ in range(6):
+        time.sleep(random.uniform(1.0, 2.0))
+        gateway.kill_worker()
+    time.sleep(3)
+    writers.end()
+    check(gateway, writers)
+    assert max(writers.gaps) < 30
+
+
+@pytest.mark.trial
+def test_postgresql_is_killed_under_load(durable: tuple[Server, Gateway]) -> None:
+    server, gateway = durable
+    writers = Writers(gateway, people_with(gateway.store, 20_000, CLINIC))
+    for number in (signal.SIGKILL, signal.SIGQUIT, signal.SIGKILL):
+        time.sleep(2)
+        os.kill(int((server.data / "postmaster.pid").read_text().split()[0]), number)
+        server.start()
+        time.sleep(2)
+    time.sleep(2)
+    writers.end()
+    gateway.owner.close()
+    check(gateway, writers)

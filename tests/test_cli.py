@@ -1,0 +1,121 @@
+"""Commands against a real database: what they print and their exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import text
+
+from gateway.cli import main
+from gateway.operations import queries
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(store, owner, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("DN_GATEWAY_DATABASE_URL", store.url)
+    monkeypatch.setenv("DN_GATEWAY_DATABASE_OWNER_URL", owner.url)
+
+    def call(*arguments: str) -> Result:
+        return CliRunner().invoke(main, arguments)
+
+    return call
+
+
+@pytest.fixture
+def organisation(owner) -> str:
+    with owner.begin() as connection:
+        connection.execute(text("INSERT INTO organisation VALUES ('780001', 'МО', true, '2020-01-01', NULL)"))
+    return "780001"
+
+
+def test_migrate_twice(run: Run) -> None:
+    result = run("migrate")
+    assert (result.exit_code, result.output) == (0, "База данных уже в порядке: версия схемы 0004\n")
+
+
+def test_client_is_added_rotated_listed_and_disabled(run: Run, organisation: str) -> None:
+    added = run("client", "add", "mo-one", "--organisation", organisation, "--right", "read", "--right", "AddEntries")
+    assert added.exit_code == 0
+    secret = added.output.split()[-1]
+    rotated = run("client", "rotate", "mo-one")
+    assert rotated.exit_code == 0
+    assert rotated.output.split()[-1] != secret
+    assert run("client", "disable", "mo-one").exit_code == 0
+    listed = run("client", "list").output
+    assert "mo-one\tMO\tотключён\t780001\tAddEntries, FindPerson" in listed
+    assert secret not in listed
+
+
+def test_refusal_is_one_line(run: Run) -> None:
+    result = run("client", "rotate", "nobody")
+    assert result.exit_code == 1
+    assert result.output.startswith("Ошибка client.unknown: ")
+    assert result.output.count("\n") == 1
+
+
+def test_job_is_queued_once_and_listed(run: Run, store) -> None:
+    assert "под номером" in run("job", "run", "housekeeping").output
+    assert run("job", "run", "housekeeping").output == "Такое задание уже ждёт в очереди\n"
+    with store.begin() as connection:
+        assert [job.task for job in queries.last_jobs(connection, 9)] == ["housekeeping"]
+    assert "housekeeping\tждёт" in run("job", "list").output
+    assert run("job", "run", "nothing").exit_code == 1
+
+
+def test_audit_is_exported_and_verified(run: Run, organisation: str, tmp_path: Path) -> None:
+    run("client", "add", "mo-one", "--organisation", organisation)
+    assert run("audit", "export", str(tmp_path / "audit.jsonl")).exit_code == 0
+    assert "ClientAdd" in (tmp_path / "audit.jsonl").read_text(encoding="utf-8")
+    result = run("audit", "verify")
+    assert result.exit_code == 0
+    assert result.output.endswith("Журнал цел\n")
+
+
+def test_doctor_finds_what_is_missing(run: Run) -> None:
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "не загружены справочники: ICD10" in result.output
+    assert "роль приложения dn_app не может изменить журнал доступа" in result.output
+
+
+def test_doctor_sees_one_role_for_all(run: Run, owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DN_GATEWAY_DATABASE_URL", owner.url)
+    assert "роль приложения dn_owner может изменить журнал доступа" in run("doctor").output
+
+
+def test_doctor_without_a_database(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DN_GATEWAY_DATABASE_URL", "postgresql://dn_app@/nothing?host=/nowhere")
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "база данных не отвечает" in result.output
+
+
+def test_command_on_an_old_schema_is_refused(run: Run, owner) -> None:
+    with owner.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+    result = run("client", "list")
+    assert result.exit_code == 1
+    assert "store.older" in result.output
+
+
+def test_other_choice_of_installation_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DN_GATEWAY_OBSERVATION_KEY", "code")
+    result = run("client", "list")
+    assert result.exit_code == 1
+    assert "store.installation" in result.output
+
+
+def test_month_is_closed_and_reopened(run: Run, organisation: str) -> None:
+    closed = run("month", "close", "2026-01", "--organisation", organisation)
+    assert closed.output == "780001: месяц 2026-01 закрыт, редакция 1\n"
+    assert run("month", "close", "2026-01").output == ""
+    again = run("month", "close", "2026-01", "--organisation", organisation)
+    assert again.exit_code == 1
+    reopened = run("month", "reopen", "2026-01", "--organisation", organisation, "--reason", "ошибка")
+    assert reopened.output == "780001: месяц 2026-01 открыт\n"
+    assert "редакция 2" in run("month", "close", "2026-01").output

@@ -32,6 +32,10 @@ PERSON = """
             WHERE o.person_id = p.id AND o.organisation = ANY(%s)), p.id
     FROM person p WHERE p.enp = %s
 """
+PERSON_COLUMNS = (
+    "enp", "snils", "last_name", "first_name", "middle_name", "birth_date", "sex", "death_date", "insurer",
+    "insured_in_region", "attached_organisation", "attached_since", "source", "as_of",
+    )  # fmt: skip
 AUDIT = (
     "INSERT INTO audit_record (trace, client_id, login, service, operation, outcome, persons, records)"
     " VALUES (%s, 1, 'bench', 'DispensaryObservation', %s, 'OK', %s, %s)"
@@ -54,12 +58,8 @@ def page(driver: Driver, request: etree._Element) -> bytes:
 def person(driver: Driver, request: etree._Element) -> bytes:
     rows = driver.execute(PERSON, (["400001"], request.findtext(NS + "enp"))).fetchall()
     driver.execute(AUDIT, ("bench", "FindPerson", [row[-1] for row in rows], len(rows)))
-    names = (
-        "enp", "snils", "last_name", "first_name", "middle_name", "birth_date", "sex", "death_date", "insurer",
-        "insured_in_region", "attached_organisation", "attached_since", "source", "as_of",
-    )  # fmt: skip
     return SERVICE.operations["FindPerson"].encode(
-        {"persons": [dict(zip(names, row[:14], strict=True)) | {"observed": ()} for row in rows]}
+        {"persons": [dict(zip(PERSON_COLUMNS, row[:14], strict=True)) | {"observed": ()} for row in rows]}
     )
 
 

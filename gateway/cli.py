@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,6 +13,8 @@ from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
 import click
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
 
 from gateway import __version__, settings
 from gateway.domain.clock import Clock
@@ -27,8 +29,13 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> object:
         try:
             return super().invoke(context)
-        except GatewayError as error:
-            click.echo(f"Ошибка {error.code}: {error.message}. {error.kind.remedy}.", err=True)
+        except (GatewayError, SQLAlchemyError, psycopg.Error) as error:
+            from gateway.access.failures import named
+
+            refusal = error if isinstance(error, GatewayError) else named(error)
+            if refusal is None:
+                raise
+            click.echo(f"Ошибка {refusal.code}: {refusal.message}. {refusal.kind.remedy}.", err=True)
             context.exit(1)
         except KeyboardInterrupt:
             click.echo("Прервано", err=True)
@@ -45,16 +52,21 @@ def main(context: click.Context, config: str | None, data: str | None) -> None:
     from gateway.supervisor import end_with_parent
 
     end_with_parent()
-    context.obj = lambda **values: _settings(config, data_dir=data, **values)
+
+    def load(**values: Any) -> Settings:
+        return _settings(
+            config, {"data_dir": data} | {name: value for name, value in values.items() if value is not None}
+        )
+
+    context.obj = load
 
 
-def _settings(config: str | None, **values: Any) -> Settings:
+def _settings(config: str | None, values: Mapping[str, Any]) -> Settings:
     """The settings in force; without a data folder of its own an ordinary user gets one in the home folder."""
-    values = {name: value for name, value in values.items() if value is not None}
     loaded = settings.load(config, **values)
     if loaded.data_dir == Settings.__dataclass_fields__["data_dir"].default and os.geteuid() != 0:
         home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-        loaded = settings.load(config, **{**values, "data_dir": str(home / "dn-gateway")})
+        return replace(loaded, data_dir=str(home / "dn-gateway"))
     return loaded
 
 
@@ -99,9 +111,9 @@ def demo(
     from gateway import logs
     from gateway.demo import Demo, free_port
 
-    values = load(host=host, port=port, **({"data_dir": data} if data else {}))
+    values = load(host=host, port=port, data_dir=data)
     if values.port == 0:
-        values = load(host=host, port=free_port(values.host), **({"data_dir": data} if data else {}))
+        values = replace(values, port=free_port(values.host))
     logs.setup(values)
     Demo(values, persons, entries, seed, click.echo).run()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import signal
 import socket
@@ -32,6 +33,9 @@ from gateway.upgrade import upgrade
 Tell = Callable[[str], None]
 
 _READY_SECONDS = 180.0
+_PAUSE_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 class Demo:
@@ -112,17 +116,28 @@ class Demo:
             for name in ("serve", "worker", "calendar"):
                 supervisor.start(name, [sys.executable, "-m", "gateway.cli", name])
             url = f"http://{_in_url(self._settings.host)}:{self._settings.port}"
-            if self._until_ready(supervisor):
+            if self._until_ready(place, supervisor):
                 description = {"url": url, "clients": clients, "upstream": {}, "pid": os.getpid()}
                 _write_private(self._folder / "demo.json", description)
                 self._tell(f"Шлюз работает: {url}/wsdl/ — описание служб, {url}/ready — готовность")
                 self._tell(f"Учётные записи клиентов: {self._folder / 'demo.json'}. Остановка — Ctrl-C")
             while not self._stop.wait(0.2):
-                supervisor.tend()
+                self._tend(place, supervisor)
         finally:
             self._tell("Шлюз останавливается…")
             (self._folder / "demo.json").unlink(missing_ok=True)
             supervisor.stop()
+
+    def _tend(self, place: Place, supervisor: Supervisor) -> None:
+        """Brings up again what has died, the database first."""
+        if place.server is not None and not place.server.running:
+            _log.error("Встроенная база данных остановилась и запускается снова")
+            try:
+                place.server.start()
+            except GatewayError as error:
+                _log.error(error.message)
+                self._stop.wait(_PAUSE_SECONDS)
+        supervisor.tend()
 
     def _environment(self, place: Place) -> dict[str, str]:
         """Settings in force as the children read them; the database is the one that this process holds."""
@@ -141,10 +156,10 @@ class Demo:
         finally:
             connection.close()
 
-    def _until_ready(self, supervisor: Supervisor) -> bool:
+    def _until_ready(self, place: Place, supervisor: Supervisor) -> bool:
         until = time.monotonic() + _READY_SECONDS
         while not self._stop.wait(0.1):
-            supervisor.tend()
+            self._tend(place, supervisor)
             if self._answers():
                 return True
             if time.monotonic() > until:

@@ -20,9 +20,10 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from gateway.settings import Settings
-from gateway.store import installation, migrate
 from gateway.store.embedded import APP, OWNER, Server, create_database, create_roles
 from gateway.store.engine import Store
+from gateway.store.place import Place
+from gateway.upgrade import upgrade
 
 TEMPLATE = "dn_test_template"
 _numbers = itertools.count(1)
@@ -103,22 +104,9 @@ def template(server: Server | ForeignServer) -> Iterator[str]:
     name = f"{TEMPLATE}_{os.getpid()}"
     with psycopg.connect(server.admin_url(), autocommit=True) as admin:
         create_database(admin, name)
-    migrate.upgrade(server.owner_url_of(name), APP)
-    owner = Store(server.owner_url_of(name), size=0)
-    with owner.begin() as connection:
-        installation.settle(connection, Settings())
-    _ship(owner)
+    upgrade(Place(server.url(name), server.owner_url_of(name)), Settings())
     yield name
     _drop(server, name)
-
-
-def _ship(owner: Store) -> None:
-    try:
-        from gateway.nsi import dictionaries
-    except ImportError:
-        return
-    with owner.begin() as connection:
-        dictionaries.ship(connection)
 
 
 def _drop(server: Server | ForeignServer, name: str) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from gateway.access import queries
+from gateway.access.model import Caller
 from gateway.store.engine import driver_of
 
 
@@ -26,24 +27,33 @@ class PastCall:
     records: int | None
 
 
-def of_client(
+@dataclass(frozen=True, slots=True)
+class PastCalls:
+    """A page of calls, the newest first; ``total`` is how many there are in all, ``start`` the number of the first."""
+
+    total: int
+    start: int
+    calls: list[PastCall]
+
+
+def my_calls(
     connection: Connection,
-    client_id: int,
+    caller: Caller,
     since: datetime,
     until: datetime,
-    *,
     operation: str | None = None,
     outcome: str | None = None,
-    start: int = 1,
+    page_start: int = 1,
     count: int = 1000,
-) -> tuple[int, list[PastCall]]:
-    """How many calls the client made with ``since <= time < until``, and a page of them, the newest first.
+) -> PastCalls:
+    """The caller's own calls with ``since <= time < until``; the door has checked that the page is within limits.
 
-    ``outcome`` is one of OK, PARTIAL, REPLAYED, REFUSED, FAULT; ``start`` counts from 1.
+    ``outcome`` is one of OK, PARTIAL, REPLAYED, REFUSED, FAULT; ``page_start`` counts from 1.
     """
     choice = {
-        "client": client_id, "since": since, "until": until, "operation": operation, "outcome": outcome,
-        "skip": start - 1, "count": count,
+        "client": caller.client_id, "since": since, "until": until, "operation": operation, "outcome": outcome,
+        "skip": page_start - 1, "count": count,
     }  # fmt: skip
-    found = [PastCall(*row) for row in queries.calls(driver_of(connection), choice)]
-    return queries.count_calls(driver_of(connection), choice), found
+    driver = driver_of(connection)
+    found = [PastCall(*row) for row in queries.calls(driver, choice)]
+    return PastCalls(queries.count_calls(driver, choice), page_start, found)

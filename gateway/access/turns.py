@@ -49,7 +49,7 @@ class Turns:
                 self._threads.append(thread)
                 thread.start()
             self._changed.notify()
-        if overdue is not None:
+        if overdue is not None and overdue.set_running_or_notify_cancel():
             overdue.set_exception(GatewayError("server.busy", retry_after=5))
         return future
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from procrastinate import App, PsycopgConnector, RetryStrategy, exceptions
+from procrastinate.worker import Worker as LibraryWorker
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -30,6 +31,7 @@ F = TypeVar("F", bound=Callable[..., object])
 STALLED_SECONDS = 30.0
 _RESCUE_SECONDS = 10.0
 _STOP_SECONDS = 60.0
+_BEAT_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -124,22 +126,31 @@ class Worker:
 
     async def _serve(self, *, wait: bool) -> None:
         async with self._app.open_async():
-            rescuer = asyncio.create_task(self._rescue())
+            worker = LibraryWorker(
+                self._app,
+                concurrency=self._concurrency,
+                wait=wait,
+                listen_notify=wait,
+                install_signal_handlers=wait,
+                fetch_job_polling_interval=2.0,
+                shutdown_graceful_timeout=_STOP_SECONDS,
+                stalled_worker_timeout=STALLED_SECONDS,
+            )
+            aside = [asyncio.create_task(self._rescue()), asyncio.create_task(self._beat(worker))]
             try:
-                await self._app.run_worker_async(
-                    concurrency=self._concurrency,
-                    wait=wait,
-                    listen_notify=wait,
-                    install_signal_handlers=wait,
-                    fetch_job_polling_interval=2.0,
-                    shutdown_graceful_timeout=_STOP_SECONDS,
-                    update_heartbeat_interval=5.0,
-                    stalled_worker_timeout=STALLED_SECONDS,
-                )
+                await worker.run()  # type: ignore[no-untyped-call]
             finally:
-                rescuer.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await rescuer
+                for one in aside:
+                    one.cancel()
+                await asyncio.gather(*aside, return_exceptions=True)
+
+    async def _beat(self, worker: LibraryWorker) -> None:
+        """The library's own heartbeat ends when a worker is told to stop, while its last jobs may run on for long."""
+        while True:
+            await asyncio.sleep(_BEAT_SECONDS)
+            if worker.worker_id is not None:
+                with contextlib.suppress(exceptions.ConnectorException):
+                    await self._app.job_manager.update_heartbeat(worker.worker_id)
 
     async def _rescue(self) -> None:
         while True:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from importlib.resources import files
+from importlib.resources import as_file, files
+from pathlib import Path
 from random import Random
 
 from gateway.domain.persons import make_snils
@@ -14,7 +17,7 @@ from gateway.people.insurers import Insurer
 from gateway.people.organisations import Organisation
 from gateway.sandbox.names import FIRST, LAST, MIDDLE
 
-ICD10 = files("gateway.sandbox") / "data" / "icd10_demo.csv"
+_ICD10 = files("gateway.sandbox") / "data" / "icd10_demo.csv"
 
 _SINCE = date(2010, 1, 1)
 _INSURERS = ("Северная", "Приморская", "Столичная", "Заречная", "Надежда", "Заботливая")
@@ -95,12 +98,21 @@ def _doctor(random: Random, number: int, doctor_type: str | None, specialty: str
     )
 
 
+@contextmanager
+def icd10() -> Iterator[Path]:
+    """The file of the invented region's МКБ-10, to be loaded as a dictionary."""
+    with as_file(_ICD10) as path:
+        yield path
+
+
 def diagnoses() -> list[Diagnosis]:
     """The terminal codes of the invented region's МКБ-10."""
-    lines = list(csv.DictReader(ICD10.read_text(encoding="utf-8").splitlines(), delimiter=";"))
+    lines = list(csv.DictReader(_ICD10.read_text(encoding="utf-8").splitlines(), delimiter=";"))
     parents = {line["parent"] for line in lines}
     return [
-        Diagnosis(code, _WEIGHTS.get(code[0], 1), _sex(code)) for code in (line["code"] for line in lines) if code not in parents
+        Diagnosis(code, _WEIGHTS.get(code[0], 1), _sex(code))
+        for code in (line["code"] for line in lines)
+        if code not in parents
     ]
 
 

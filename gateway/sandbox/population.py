@@ -80,8 +80,8 @@ class Population:
         last, first, middle = _one(LAST[sex], chance()), _one(FIRST[sex], chance()), _one(MIDDLE[sex], chance())
         no_middle = chance() < _NO_MIDDLE_NAME
         death = since = None
-        if chance() < _DEAD:
-            death = today - timedelta(int(chance() * min(_DEATHS_WITHIN_DAYS, lived)))
+        if lived > 1 and chance() < _DEAD:
+            death = today - timedelta(1 + int(chance() * min(_DEATHS_WITHIN_DAYS, lived - 1)))
         attached = chance() >= _UNATTACHED
         if attached:
             since = today - timedelta(int(chance() * min(_ATTACHED_WITHIN_DAYS, lived)))

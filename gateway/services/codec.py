@@ -215,11 +215,10 @@ def compile_row(model: Model) -> Callable[[Row], str]:
 class Lines:
     """Renders rows of a list as elements ``tag``, each after its number; the `LineRenderer` of lists.
 
-    Raise ``version`` when the bytes of stored blocks would no longer be right.
+    Stored blocks outlive the process: within one version of the contract the bytes of a row must not change.
     """
 
-    def __init__(self, model: Model, tag: str, number: str, version: int) -> None:
-        self.version = version
+    def __init__(self, model: Model, tag: str, number: str) -> None:
         self._rows = _compile_rows(model, f"</{tag}>")
         self._start = f"<{tag}><{number}>%d</{number}>%b".encode()
 

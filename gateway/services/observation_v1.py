@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 RECORDS_DEFAULT = 1000
 
-RENDER = Lines(t.ENTRY, "entries", "recordNumber", version=1)
-"""The renderer of list pages; stored blocks carry its version."""
+RENDER = Lines(t.ENTRY, "entries", "recordNumber")
+"""The renderer of list pages."""
 
 
 def _own(call: Call, organisation: str | None) -> str:

@@ -39,7 +39,13 @@ def restore(owner_url: str, path: Path) -> None:
         tables = connection.execute(text("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"))
         if tables.scalar_one():
             raise GatewayError("store.not-empty")
-    options = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", f"--dbname={_plain(owner_url)}"]
+    options = [
+        "--no-owner",
+        "--no-privileges",
+        "--exit-on-error",
+        "--single-transaction",
+        f"--dbname={_plain(owner_url)}",
+    ]
     _run("pg_restore", [*options, str(path)], owner_url)
 
 

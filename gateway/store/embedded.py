@@ -102,6 +102,11 @@ class Server:
                 raise
         return self
 
+    @property
+    def running(self) -> bool:
+        """Whether the server's first process lives; a dead one is started again by `start`."""
+        return self._running_pid() is not None
+
     def stop(self, *, force: bool = False) -> None:
         """Stops the server unless another process still uses it (``force`` stops it all the same).
 
@@ -192,6 +197,8 @@ class Server:
             )
 
     def _launch(self, account: Account) -> None:
+        """Starts the first process. Nobody runs over these data now, so lock files that say otherwise are leftovers:
+        the number in them may have been given to another process."""
         self._configure()
         _private_folder(self.socket, account)
         make_folder(self.folder / "log")
@@ -204,7 +211,8 @@ class Server:
             "-c", f"config_file={etc / 'postgresql.conf'}", "-c", f"hba_file={etc / 'pg_hba.conf'}",
             "-c", f"ident_file={etc / 'pg_ident.conf'}",
         ]  # fmt: skip
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        for leftover in (self.data / "postmaster.pid", *self.socket.glob(".s.PGSQL.*")):
+            leftover.unlink(missing_ok=True)
         with log.open("ab") as messages:
             self._log_from = messages.tell()
             self._process = subprocess.Popen(

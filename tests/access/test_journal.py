@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -29,26 +30,25 @@ def test_own_calls_newest_first_by_page_and_choice(
     since, until = datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC) + timedelta(hours=1)
     with store.begin() as connection:
 
-        def own(**choice: object) -> tuple[int, list[journal.PastCall]]:
-            return journal.of_client(connection, caller.client_id, since, until, **choice)  # type: ignore[arg-type]
+        def own(**choice: Any) -> journal.PastCalls:
+            return journal.my_calls(connection, caller, since, until, **choice)
 
-        total, found = own()
-        assert total == 6
-        assert [(one.operation, one.outcome) for one in found] == [
+        whole = own()
+        assert (whole.total, whole.start) == (6, 1)
+        assert [(one.operation, one.outcome) for one in whole.calls] == [
             ("GetList", "REFUSED"), ("AddEntries", "REPLAYED"), ("AddEntries", "OK"), ("GetEntry", "OK"),
             ("GetList", "OK"), ("GetEntry", "OK"),
         ]  # fmt: skip
-        assert found[0].code == "access.forbidden" and found[1].request_id == str(request_id)
-        total, page = own(start=3, count=2)
-        assert (total, page) == (6, found[2:4])
-        assert own(operation="GetEntry")[0] == 2
-        assert own(outcome="REFUSED", operation="GetList")[1] == found[:1]
-        assert own(operation="x' OR true --")[0] == 0
-        assert journal.of_client(connection, caller.client_id, until, until)[0] == 0
+        assert whole.calls[0].code == "access.forbidden" and whole.calls[1].request_id == str(request_id)
+        assert own(page_start=3, count=2) == journal.PastCalls(6, 3, whole.calls[2:4])
+        assert own(operation="GetEntry").total == 2
+        assert own(outcome="REFUSED", operation="GetList").calls == whole.calls[:1]
+        assert own(operation="x' OR true --").total == 0
+        assert journal.my_calls(connection, caller, until, until).total == 0
 
 
 @pytest.mark.parametrize("start", [7, 1000])
 def test_a_page_past_the_end_is_empty(store: Store, caller: Caller, start: int) -> None:
     now = datetime.now(UTC)
     with store.begin() as connection:
-        assert journal.of_client(connection, caller.client_id, now, now, start=start) == (0, [])
+        assert journal.my_calls(connection, caller, now, now, page_start=start).calls == []

@@ -85,7 +85,7 @@ def _place(load: Load, *, current: bool = True) -> Iterator[tuple[Place, Setting
     values = load()
     with open_place(values) as place:
         if current:
-            with place.app(1).begin() as connection:
+            with place.app().begin() as connection:
                 migrate.require_current(connection)
                 installation.check(connection, values)
         yield place, values
@@ -143,7 +143,7 @@ def worker(load: Load, concurrency: int) -> None:
     values = load()
     logs.setup(values)
     with _place(lambda: values) as (place, _):
-        owner = place.owner() if place.has_owner else None
+        owner = place.owner(2) if place.has_owner else None
         Worker(Work(place.app(concurrency + 2), owner, values, _clock(values)), concurrency=concurrency).run()
 
 

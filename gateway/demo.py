@@ -65,10 +65,11 @@ class Demo:
     def _alone(self) -> Iterator[None]:
         descriptor = os.open(self._folder / "demo.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise GatewayError("demo.running") from None
             yield
-        except BlockingIOError:
-            raise GatewayError("demo.running") from None
         finally:
             os.close(descriptor)
 
@@ -96,7 +97,9 @@ class Demo:
             return clients
         persons, entries, seed = self._size
         self._tell(f"Создаётся вымышленный регион: {persons} человек, {entries} записей…")
-        filled = region.fill(place.owner(), self._settings, persons=persons, entries=entries, seed=seed)
+        filled = region.fill(
+            place.owner(), self._settings, persons=persons, entries=entries, seed=seed, progress=self._progress()
+        )
         clients = [
             {
                 "login": client.login,
@@ -108,6 +111,19 @@ class Demo:
         ]
         _write_private(kept, clients)
         return clients
+
+    def _progress(self) -> Callable[[str, int], None]:
+        """Says each stage once and the count of rows every five seconds."""
+        said: tuple[str, float] = "", 0.0
+
+        def progress(stage: str, done: int) -> None:
+            nonlocal said
+            now, stage = time.monotonic(), stage.split(":")[0]
+            if stage != said[0] or now - said[1] > 5:
+                said = stage, now
+                self._tell(f"  {stage}: {done}" if done else f"  {stage}")
+
+        return progress
 
     def _serve(self, place: Place, clients: list[dict[str, Any]]) -> None:
         supervisor = Supervisor(self._environment(place))

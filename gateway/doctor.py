@@ -43,7 +43,7 @@ def examine(place: Place, settings: Settings, clock: Clock) -> Iterator[Finding]
     if not settings.public_url:
         yield Finding(Level.WARNING, "public_url не задан: в WSDL стоит адрес веб-сервера")
     try:
-        with place.app(1).begin() as connection:
+        with place.app().begin() as connection:
             yield from _database(connection, settings)
             yield from _content(connection, clock)
             yield from _processes(connection, clock)

@@ -11,7 +11,7 @@ from gateway.store.place import Place
 def upgrade(place: Place, settings: Settings) -> bool:
     """Schema, grants, choices of the installation, shipped dictionaries. True if a step of the schema ran."""
     changed = migrate.upgrade(place.owner_url, place.app_role)
-    with place.owner(1).begin() as connection:
+    with place.owner().begin() as connection:
         installation.settle(connection, settings)
         editions.ship(connection)
     return changed

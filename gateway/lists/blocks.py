@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from sqlalchemy import Connection
 
 from gateway.lists import queries
 from gateway.lists.model import LINE_COLUMNS, Line, LineRenderer
 from gateway.lists.queries import BLOCK
-from gateway.store.engine import Driver
+from gateway.store.engine import Driver, Store, driver_of
+
+NEAR = 5000
+"""Up to here a first page is read by walking the index from the beginning of the list."""
 
 _SEPARATOR = b"\0"
 _KEYS = tuple(LINE_COLUMNS.index(name) for name in ("diagnosis_group", "enp", "doctor_snils", "insurer"))
@@ -36,9 +42,14 @@ def parts(pieces: Sequence[int], ends: Sequence[int], start: int, count: int) ->
         begin = end
 
 
-def live(driver: Driver, part: Part) -> list[Line]:
-    """Lines of a part as they stood, read from the entries."""
-    organisation, seq = _piece(driver, part.piece_id)
+def live(connection: Connection, part: Part, filters: Mapping[str, Any]) -> list[Line]:
+    """Lines of a part of the list as it is in this transaction; the nearest ones without fixing who is in it."""
+    driver = driver_of(connection)
+    organisation, seq, frozen, _ = _piece(driver, part.piece_id)
+    if not frozen and part.last <= NEAR:
+        return queries.first_lines(connection, organisation, filters, part.first, part.last - part.first)
+    if not frozen:
+        queries.freeze_at(connection, part.piece_id, organisation, seq, filters)
     numbers = (part.piece_id, part.first // BLOCK, (part.last - 1) // BLOCK)
     ids = [id for row in driver.execute(queries.BLOCKS, numbers).fetchall() for id in row[1]]
     offset = part.first // BLOCK * BLOCK
@@ -62,20 +73,35 @@ def then(driver: Driver, organisation: str, seq: int, rows: Sequence[tuple[Any, 
     return [row[1:] if row[0] is None else before.get(row[0], row[1:]) for row in rows]
 
 
-def read(driver: Driver, part: Part, render: LineRenderer) -> list[bytes]:
-    """Rendered lines of a part; blocks that are not yet rendered are, and stay so."""
-    organisation, seq = _piece(driver, part.piece_id)
+def read(store: Store, driver: Driver, part: Part, render: LineRenderer) -> list[bytes]:
+    """Rendered lines of a part; blocks that are not yet made or rendered are, and stay so."""
     numbers = (part.piece_id, part.first // BLOCK, (part.last - 1) // BLOCK)
+    found = driver.execute(queries.BLOCKS, numbers).fetchall()
+    if not found:
+        _freeze(store, part.piece_id)
+        found = driver.execute(queries.BLOCKS, numbers).fetchall()
     lines: list[bytes] = []
-    for number, ids, body in driver.execute(queries.BLOCKS, numbers).fetchall():
-        if body is None:
-            block = render(lines_at(driver, organisation, seq, ids))
-            keep(driver, part.piece_id, number, block)
-        else:
-            block = unpack(body)
+    for number, ids, body in found:
+        block = unpack(body) if body is not None else _rendered(driver, part.piece_id, number, ids, render)
         offset = number * BLOCK
         lines += block[max(0, part.first - offset) : part.last - offset]
+    if len(lines) != part.last - part.first:
+        raise LookupError(f"piece {part.piece_id} is not whole")
     return lines
+
+
+def _freeze(store: Store, piece_id: int) -> None:
+    with store.begin() as connection:
+        organisation, seq, frozen, choice = _piece(driver_of(connection), piece_id)
+        if not frozen:
+            queries.freeze_at(connection, piece_id, organisation, seq, json.loads(choice))
+
+
+def _rendered(driver: Driver, piece_id: int, number: int, ids: Sequence[int], render: LineRenderer) -> list[bytes]:
+    organisation, seq, _, _ = _piece(driver, piece_id)
+    block = render(lines_at(driver, organisation, seq, ids))
+    keep(driver, piece_id, number, block)
+    return block
 
 
 def pack(lines: Sequence[bytes]) -> bytes:
@@ -91,11 +117,11 @@ def keep(driver: Driver, piece_id: int, number: int, block: Sequence[bytes], key
     driver.execute(queries.RENDERED, (pack(block), keys, piece_id, number))
 
 
-def _piece(driver: Driver, piece_id: int) -> tuple[str, int]:
+def _piece(driver: Driver, piece_id: int) -> tuple[str, int, bool, str]:
     row = driver.execute(queries.PIECE, (piece_id,)).fetchone()
     if row is None:
         raise LookupError("a snapshot names a piece that is gone")
-    return row[0], row[1]
+    return row[0], row[1], row[2], row[3]
 
 
 def key_of(line: Line) -> str:

@@ -1,29 +1,32 @@
 """GetList: pages of a frozen list.
 
-The first page fixes membership, order and the number of the ledger it saw; that is a snapshot. Its values stay readable
-because every later change keeps the line as it stood. An unchanged list is not fixed twice.
+The first page fixes the number of the ledger it saw; that is a snapshot. Membership, order and values stay readable
+because every later change keeps the line as it stood. An unchanged list is not named twice.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from psycopg import errors as pg
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.access import audit
+from gateway.access import audit, failures
 from gateway.access.model import Call, ClientKind
 from gateway.errors import GatewayError
 from gateway.lists import blocks, queries
 from gateway.lists.choice import Resolved, compose, resolve
 from gateway.lists.frame import Frame
-from gateway.lists.model import Choice, LineRenderer, Page
+from gateway.lists.model import Choice, Line, LineRenderer, Page
 from gateway.lists.queries import BLOCK
-from gateway.store.engine import Driver, Store
+from gateway.store.engine import Driver, Store, driver_of
+
+T = TypeVar("T")
 
 _TRIES = 5
 
@@ -53,94 +56,82 @@ class Pages(Frame):
         wish = resolve(choice, organisation=organisation, insurer=insurer, nsi=self.nsi, today=today)
         call.organisation = organisation
         call.first_record = start
-        if snapshot_id is not None:
-            with store.driver() as driver:
-                return self._of_snapshot(driver, call, wish, start, count, snapshot_id, render)
-        if wish.closed:
-            found = _serialised(store, lambda connection: self._closed(connection, call, organisation, wish))
-            with store.driver() as driver:
-                return self._of_snapshot(driver, call, wish, start, count, found, render)
-        with store.driver() as driver:
-            if organisation is not None:
-                standing = self._standing(driver, call, wish, start, count, render)
-                if standing is not None:
-                    return standing
-        found = _serialised(store, lambda connection: self._fix(connection, call, organisation, wish))
-        with store.driver() as driver:
-            return self._live(driver, call, found, start, count, render)
+        head = failures.on_driver(store, lambda driver: self._head(driver, call, organisation, wish, snapshot_id))
+        if head is None and wish.closed:
+            head = _serialised(store, lambda connection: self._closed(connection, call, organisation, wish))
+        if head is None:
+            return _serialised(
+                store, lambda connection: self._first(connection, call, organisation, wish, start, count, render)
+            )
+        known = head
+        return failures.on_driver(store, lambda driver: _kept(store, driver, call, known, start, count, render))
 
     def expire_snapshots(self, connection: Connection) -> int:
         """Forgets the lines of snapshots whose time is over; returns the number of blocks emptied."""
         return queries.expire(connection, queries.now(connection))
 
-    def _standing(
-        self, driver: Driver, call: Call, wish: Resolved, start: int, count: int, render: LineRenderer
-    ) -> Page | None:
-        """The hot path: the list has not changed since this client's last first page."""
-        first, last = (start - 1) // BLOCK, (start + count - 2) // BLOCK
-        rows = driver.execute(
-            queries.STANDING, (first, last, call.caller.client_id, wish.key, wish.piece_key)
-        ).fetchall()
-        if not rows:
+    def _head(
+        self, driver: Driver, call: Call, organisation: str | None, wish: Resolved, snapshot_id: UUID | None
+    ) -> _Head | None:
+        """The snapshot that is asked for, or one of this client's that still is exactly the list."""
+        client_id = call.caller.client_id
+        if snapshot_id is not None:
+            row = driver.execute(queries.SNAPSHOT, (snapshot_id, client_id)).fetchone()
+            if row is None:
+                raise GatewayError("list.snapshot-expired")
+            head = _Head(*row)
+            if head.choice != wish.key:
+                raise GatewayError("list.choice-differs")
+            return head
+        if organisation is None:
             return None
-        id, _, ends, token, as_of, organisation, seq, _ = rows[0]
-        ids = [number for row in rows if row[7] for number in row[7]]
-        offset = start - 1 - first * BLOCK
-        ids = ids[offset : offset + count]
-        call.snapshot_id, call.records = id, len(ids)
-        values = {"organisation": organisation, "seq": seq, "ids": ids, **audit.parameters(call)}
-        fetched = driver.execute(queries.RECORDED_LINES_AT, values).fetchall()
-        call.audited = True
-        lines = blocks.then(driver, organisation, seq, fetched)
-        body = render.join(start, render(lines))
-        return Page(id, "CURRENT", as_of, None, token, ends[-1], start, len(ids), body)
+        if wish.closed:
+            months = wish.period.months
+            values = {"client_id": client_id, "choice": wish.key, "organisation": organisation}
+            values |= {"first": months[0].number, "last": months[-1].number}
+            row = driver.execute(queries.STANDING_CLOSED, values).fetchone()
+        else:
+            row = driver.execute(queries.STANDING, (client_id, wish.key, wish.piece_key)).fetchone()
+        return _Head(*row) if row else None
 
-    def _live(self, driver: Driver, call: Call, found: UUID, start: int, count: int, render: LineRenderer) -> Page:
-        """A first page: lines are read, not stored, since most lists are never paged to the end."""
-        head = _head(driver, call, found)
-        lines = []
-        for part in blocks.parts(head.pieces, head.ends, start - 1, count):
-            lines += blocks.live(driver, part)
-        call.snapshot_id, call.records = found, len(lines)
-        _record(driver, call)
-        return head.page(start, render.join(start, render(lines)), len(lines))
-
-    def _of_snapshot(
+    def _first(
         self,
-        driver: Driver,
+        connection: Connection,
         call: Call,
+        organisation: str | None,
         wish: Resolved,
         start: int,
         count: int,
-        snapshot_id: UUID,
         render: LineRenderer,
     ) -> Page:
-        head = _head(driver, call, snapshot_id)
-        if head.choice != wish.key:
-            raise GatewayError("list.choice-differs")
-        lines: list[bytes] = []
-        for part in blocks.parts(head.pieces, head.ends, start - 1, count):
-            lines += blocks.read(driver, part, render)
-        call.snapshot_id, call.records = snapshot_id, len(lines)
-        _record(driver, call)
-        return head.page(start, render.join(start, lines), len(lines))
+        """Names the list as it stands in this transaction, reads the page and leaves the record.
 
-    def _fix(self, connection: Connection, call: Call, organisation: str | None, wish: Resolved) -> UUID:
-        """Names the list as it stands in this transaction, making the pieces that changed."""
+        Who is under observation now is only counted: the ledger's number is enough to find them later.
+        """
         now = queries.now(connection)
         expires_at = now + timedelta(hours=self.settings.snapshot_hours)
         names = queries.organisations(connection) if organisation is None else [organisation]
         have = queries.pieces(connection, names, wish.piece_key, now)
+        counted = wish.values["type"] == "OBSERVED" and wish.values["running"]
         for name in names:
-            if name not in have:
+            if name in have:
+                continue
+            if counted:
+                queries.count(connection, name, wish.piece_key, wish.values, expires_at)
+            else:
                 queries.freeze(connection, name, wish.piece_key, wish.values, 0, expires_at)
         if len(have) < len(names):
             have = queries.pieces(connection, names, wish.piece_key, now)
         queries.extend(connection, [row["id"] for row in have.values()], expires_at)
         rows = [have[name] for name in names if name in have]
-        return self._name(connection, call, wish, rows, now, None, expires_at, organisation)
+        head = self._name(connection, call, wish, rows, now, None, expires_at, organisation)
+        lines: list[Line] = []
+        for part in blocks.parts(head.pieces, head.ends, start - 1, count):
+            lines += blocks.live(connection, part, wish.values)
+        _record(driver_of(connection), call, head, len(lines))
+        return head.page(start, render.join(start, render(lines)), len(lines))
 
-    def _closed(self, connection: Connection, call: Call, organisation: str | None, wish: Resolved) -> UUID:
+    def _closed(self, connection: Connection, call: Call, organisation: str | None, wish: Resolved) -> _Head:
         """Names the frozen list of closed months."""
         now = queries.now(connection)
         first, last = wish.period.months[0].number, wish.period.months[-1].number
@@ -177,50 +168,59 @@ class Pages(Frame):
         closed_at: datetime | None,
         expires_at: datetime,
         organisation: str | None,
-    ) -> UUID:
+    ) -> _Head:
         id = uuid4()
         ends: list[int] = []
         for row in rows:
             ends.append((ends[-1] if ends else 0) + row["total"])
         token = f"1.{organisation}.{rows[0]['seq'] if rows else 0}" if organisation else f"1.*.{id}"
-        queries.insert_snapshot(
-            connection,
+        head = _Head(
             id=id,
-            client_id=call.caller.client_id,
-            choice=wish.key,
-            edition="CLOSED" if wish.closed else "CURRENT",
             pieces=[row["id"] for row in rows],
             ends=ends,
             token=token,
             as_of=closed_at or now,
             closed_at=closed_at,
-            expires_at=expires_at,
+            edition="CLOSED" if wish.closed else "CURRENT",
+            choice=wish.key,
         )
-        return id
+        queries.insert_snapshot(
+            connection, client_id=call.caller.client_id, expires_at=expires_at, **dataclasses.asdict(head)
+        )
+        return head
 
 
+@dataclass(frozen=True, slots=True)
 class _Head:
     """What a snapshotId names."""
 
-    def __init__(self, row: tuple[Any, ...]) -> None:
-        self.id, self.pieces, self.ends, self.token, self.as_of, self.closed_at, self.edition, self.choice = row[:8]
+    id: UUID
+    pieces: list[int]
+    ends: list[int]
+    token: str
+    as_of: datetime
+    closed_at: datetime | None
+    edition: str
+    choice: str
 
     def page(self, start: int, body: bytes, returned: int) -> Page:
         total = self.ends[-1] if self.ends else 0
         return Page(self.id, self.edition, self.as_of, self.closed_at, self.token, total, start, returned, body)
 
 
-def _record(driver: Driver, call: Call) -> None:
+def _kept(store: Store, driver: Driver, call: Call, head: _Head, start: int, count: int, render: LineRenderer) -> Page:
+    """A page of rendered lines."""
+    lines: list[bytes] = []
+    for part in blocks.parts(head.pieces, head.ends, start - 1, count):
+        lines += blocks.read(store, driver, part, render)
+    _record(driver, call, head, len(lines))
+    return head.page(start, render.join(start, lines), len(lines))
+
+
+def _record(driver: Driver, call: Call, head: _Head, returned: int) -> None:
+    call.snapshot_id, call.records = head.id, returned
     audit.write_on(driver, call)
     call.audited = True
-
-
-def _head(driver: Driver, call: Call, snapshot_id: UUID) -> _Head:
-    """The snapshot, if it is this client's and not over; a foreign one answers like one that is over."""
-    row = driver.execute(queries.SNAPSHOT, (snapshot_id, call.caller.client_id)).fetchone()
-    if row is None or not row[8]:
-        raise GatewayError("list.snapshot-expired")
-    return _Head(row)
 
 
 def _filtered(
@@ -255,7 +255,7 @@ def _filtered(
     return {"id": made, "total": len(ids), "seq": piece["seq"], "closed_at": piece["closed_at"]}
 
 
-def _serialised(store: Store, work: Callable[[Connection], UUID]) -> UUID:
+def _serialised(store: Store, work: Callable[[Connection], T]) -> T:
     """Runs ``work`` on one unchanging view of the database; again if another call made the same piece meanwhile."""
     for attempt in range(_TRIES):
         try:
@@ -263,7 +263,12 @@ def _serialised(store: Store, work: Callable[[Connection], UUID]) -> UUID:
                 connection.execution_options(isolation_level="REPEATABLE READ")
                 with connection.begin():
                     return work(connection)
-        except OperationalError as error:
-            if not isinstance(error.orig, pg.SerializationFailure | pg.DeadlockDetected) or attempt == _TRIES - 1:
+        except SQLAlchemyError as error:
+            again = failures.is_conflict(error) or (failures.is_lost(error) and attempt == 0)
+            if again and attempt < _TRIES - 1:
+                continue
+            refusal = failures.named(error)
+            if refusal is None:
                 raise
+            raise refusal from error
     raise AssertionError

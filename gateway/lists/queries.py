@@ -7,11 +7,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, text
+from sqlalchemy import Connection, CursorResult, RowMapping, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import BigInteger, Text
-
-from gateway.access import audit
 
 Rows = Sequence[RowMapping]
 
@@ -424,33 +422,71 @@ def _members(list_type: str, filters: Collection[str]) -> str:
     """
 
 
-_NOW_MEMBERS = """
-    SELECT e.id, e.name_key, e.birth_date FROM entry e
-    WHERE e.organisation = :organisation AND e.status = 'OBSERVED'
+_BLOCKS_OF = f"""
+    numbered AS (
+        SELECT id, row_number() OVER (ORDER BY name_key, birth_date, id) AS n FROM members
+    ), blocks AS MATERIALIZED (
+        SELECT ((n - 1) / {BLOCK})::int AS number, array_agg(id ORDER BY n) AS ids FROM numbered GROUP BY 1
+    )
 """
 
 
 def _freeze(members: str) -> str:
     return f"""
-        WITH ledger AS (
-            SELECT seq FROM list_ledger WHERE organisation = :organisation
-        ), numbered AS (
-            SELECT id, row_number() OVER (ORDER BY name_key, birth_date, id) AS n FROM ({members}) AS m
-        ), blocks AS MATERIALIZED (
-            SELECT ((n - 1) / {BLOCK})::int AS number, array_agg(id ORDER BY n) AS ids FROM numbered GROUP BY 1
-        ), piece AS (
-            INSERT INTO list_piece (organisation, choice, seq, edition, as_of, total, expires_at)
+        WITH members AS ({members}), {_BLOCKS_OF}, piece AS (
+            INSERT INTO list_piece (organisation, choice, seq, edition, as_of, total, frozen, expires_at)
             SELECT :organisation, :choice, seq, :edition, now(),
-                   coalesce((SELECT sum(cardinality(ids)) FROM blocks), 0), :expires_at
-            FROM ledger ON CONFLICT DO NOTHING RETURNING id
+                   coalesce((SELECT sum(cardinality(ids)) FROM blocks), 0), true, :expires_at
+            FROM list_ledger WHERE organisation = :organisation ON CONFLICT DO NOTHING RETURNING id
         )
         INSERT INTO list_block (piece_id, number, ids) SELECT piece.id, blocks.number, blocks.ids FROM piece, blocks
     """
 
 
+def _observed(filters: Collection[str]) -> str:
+    return " AND ".join(
+        ["e.organisation = :organisation", "e.status = 'OBSERVED'", *(_FILTERS[name] for name in sorted(filters))]
+    )
+
+
+def _count(filters: Collection[str]) -> str:
+    return f"""
+        INSERT INTO list_piece (organisation, choice, seq, edition, as_of, total, frozen, expires_at)
+        SELECT :organisation, :choice, seq, 0, now(), (SELECT count(*) FROM entry e WHERE {_observed(filters)}), false,
+               :expires_at
+        FROM list_ledger WHERE organisation = :organisation ON CONFLICT DO NOTHING
+    """
+
+
+def _freeze_at(filters: Collection[str]) -> str:
+    """Who was under observation at a number of the ledger: those who have not changed since, and the others by the line
+    that their first later change kept."""
+    return f"""
+        WITH members AS (
+            SELECT e.id, e.name_key, e.birth_date FROM entry e WHERE {_observed(filters)} AND e.seq <= :seq
+            UNION ALL
+            SELECT e.id, e.name_key, e.birth_date
+            FROM (SELECT DISTINCT ON (entry_id) before FROM entry_event
+                  WHERE organisation = :organisation AND seq > :seq ORDER BY entry_id, seq) AS f,
+                 LATERAL jsonb_populate_record(NULL::entry, f.before) AS e
+            WHERE f.before IS NOT NULL AND {_observed(filters)}
+        ), {_BLOCKS_OF}, piece AS (
+            UPDATE list_piece SET frozen = true WHERE id = :piece_id AND NOT frozen RETURNING id
+        )
+        INSERT INTO list_block (piece_id, number, ids) SELECT piece.id, blocks.number, blocks.ids FROM piece, blocks
+    """
+
+
+def _first_lines(filters: Collection[str]) -> str:
+    return f"""
+        SELECT {LINE_SQL.format(e="e")} FROM entry e WHERE {_observed(filters)}
+        ORDER BY e.name_key, e.birth_date, e.id LIMIT :count OFFSET :start
+    """
+
+
 _PIECES = text(
     """
-    SELECT p.organisation, p.id, p.total, p.seq FROM list_ledger l
+    SELECT p.organisation, p.id, p.total, p.seq, p.frozen FROM list_ledger l
     JOIN list_piece p ON p.organisation = l.organisation AND p.choice = :choice AND p.seq = l.seq AND p.edition = 0
     WHERE l.organisation = ANY(:organisations) AND (p.expires_at > :until OR p.expires_at IS NULL)
     """
@@ -498,22 +534,41 @@ def freeze(
 ) -> None:
     """Fixes membership and order of a list of one organisation, at one moment, unless it is fixed already.
 
-    ``values``: type, first, last, day, months and filters; ``running`` says that the day is today.
+    ``values``: type, first, last, day, months and filters.
     """
-    filters = [name for name in _FILTERS if values.get(name) is not None]
-    if values["type"] == "OBSERVED" and values["running"]:
-        members = " AND ".join([_NOW_MEMBERS, *(_FILTERS[name] for name in filters)])
-    else:
-        members = _members(values["type"], filters)
-    sql = _freeze(members)
-    bound: dict[str, Any] = {
-        "organisation": organisation,
-        "choice": choice,
-        "edition": edition,
-        "expires_at": expires_at,
-        **{name: values.get(name) for name in ("first", "last", "day", "months", *_FILTERS)},
-    }
-    connection.execute(text(sql), {name: bound[name] for name in set(re.findall(r"(?<!:):([a-z_]+)", sql))})
+    sql = _freeze(_members(values["type"], _filters(values)))
+    _bound(connection, sql, values, organisation=organisation, choice=choice, edition=edition, expires_at=expires_at)
+
+
+def count(connection: Connection, organisation: str, choice: str, values: Mapping[str, Any], expires_at: Any) -> None:
+    """Names the list of those under observation now by the number of the ledger; who they were is found when asked for."""
+    _bound(
+        connection, _count(_filters(values)), values, organisation=organisation, choice=choice, expires_at=expires_at
+    )
+
+
+def freeze_at(connection: Connection, piece_id: int, organisation: str, seq: int, filters: Mapping[str, Any]) -> None:
+    """Fixes membership and order of a counted piece as they stood at its number."""
+    _bound(connection, _freeze_at(_filters(filters)), filters, piece_id=piece_id, organisation=organisation, seq=seq)
+
+
+def first_lines(
+    connection: Connection, organisation: str, filters: Mapping[str, Any], start: int, count: int
+) -> list[tuple[Any, ...]]:
+    """Lines of those under observation now, from ``start`` (from 0)."""
+    sql = _first_lines(_filters(filters))
+    found = _bound(connection, sql, filters, organisation=organisation, start=start, count=count)
+    return [tuple(row) for row in found]
+
+
+def _filters(values: Mapping[str, Any]) -> list[str]:
+    return [name for name in _FILTERS if values.get(name) is not None]
+
+
+def _bound(connection: Connection, sql: str, values: Mapping[str, Any], **more: Any) -> CursorResult[Any]:
+    """Runs a composed statement with just the values that it names."""
+    every = {**values, **more}
+    return connection.execute(text(sql), {name: every[name] for name in set(re.findall(r"(?<!:):([a-z_]+)", sql))})
 
 
 def pieces(connection: Connection, organisations: Sequence[str], choice: str, until: datetime) -> dict[str, RowMapping]:
@@ -537,8 +592,8 @@ def insert_snapshot(connection: Connection, **values: Any) -> None:
 
 
 _INSERT_PIECE = text(
-    "INSERT INTO list_piece (organisation, choice, seq, edition, as_of, total, expires_at)"
-    " VALUES (:organisation, :choice, :seq, :edition, now(), :total, :expires_at) ON CONFLICT DO NOTHING RETURNING id"
+    "INSERT INTO list_piece (organisation, choice, seq, edition, as_of, total, frozen, expires_at)"
+    " VALUES (:organisation, :choice, :seq, :edition, now(), :total, true, :expires_at) ON CONFLICT DO NOTHING RETURNING id"
 )
 _INSERT_BLOCK = text(
     "INSERT INTO list_block (piece_id, number, ids, body) VALUES (:piece_id, :number, :ids, :body)"
@@ -610,26 +665,32 @@ def reopen(connection: Connection, **values: Any) -> None:
 
 # Blocks, on the driver's connection -----------------------------------------------------------------------------------
 
-STANDING = """
-    SELECT s.id, s.pieces, s.ends, s.token, s.as_of, p.organisation, p.seq, b.ids
-    FROM list_snapshot s
-    JOIN list_piece p ON p.id = s.pieces[1]
-    JOIN list_ledger l ON l.organisation = p.organisation AND l.seq = p.seq
-    LEFT JOIN list_block b ON b.piece_id = p.id AND b.number BETWEEN %s AND %s
-    WHERE s.id = (SELECT n.id FROM list_snapshot n WHERE n.client_id = %s AND n.choice = %s AND n.edition = 'CURRENT'
-                  AND cardinality(n.pieces) = 1 AND n.as_of > now() - interval '1 minute'
-                  ORDER BY n.as_of DESC LIMIT 1)
-      AND p.choice = %s
-    ORDER BY b.number
-"""
-"""A snapshot of the last minute that still is exactly the list, with the blocks of a page."""
+_HEAD = "s.id, s.pieces, s.ends, s.token, s.as_of, s.closed_at, s.edition, s.choice"
 
-SNAPSHOT = """
-    SELECT id, pieces, ends, token, as_of, closed_at, edition, choice, expires_at > now() FROM list_snapshot
-    WHERE id = %s AND client_id = %s
+STANDING = f"""
+    SELECT {_HEAD} FROM list_snapshot s
+    JOIN list_piece p ON p.id = s.pieces[1] JOIN list_ledger l ON l.organisation = p.organisation AND l.seq = p.seq
+    WHERE s.client_id = %s AND s.choice = %s AND s.edition = 'CURRENT' AND s.as_of > now() - interval '1 minute'
+      AND p.choice = %s ORDER BY s.as_of DESC LIMIT 1
 """
+"""A snapshot of the last minute over one organisation that still is exactly the list."""
 
-PIECE = "SELECT organisation, seq FROM list_piece WHERE id = %s"
+STANDING_CLOSED = f"""
+    SELECT {_HEAD} FROM list_snapshot s JOIN list_piece p ON p.id = s.pieces[1]
+    WHERE s.client_id = %(client_id)s AND s.choice = %(choice)s AND s.edition = 'CLOSED'
+      AND s.expires_at > now() + interval '1 hour' AND p.organisation = %(organisation)s
+      AND s.closed_at = (
+        SELECT CASE WHEN bool_and(m.reopened_at IS NULL) THEN max(m.closed_at) END FROM (
+            SELECT DISTINCT ON (month) closed_at, reopened_at FROM closed_month
+            WHERE organisation = %(organisation)s AND month BETWEEN %(first)s AND %(last)s
+            ORDER BY month, edition DESC) AS m)
+    ORDER BY s.expires_at DESC LIMIT 1
+"""
+"""A snapshot of the closed edition that is in force."""
+
+SNAPSHOT = f"SELECT {_HEAD} FROM list_snapshot s WHERE s.id = %s AND s.client_id = %s AND s.expires_at > now()"
+
+PIECE = "SELECT organisation, seq, frozen, choice FROM list_piece WHERE id = %s"
 
 BLOCKS = "SELECT number, ids, body FROM list_block WHERE piece_id = %s AND number BETWEEN %s AND %s ORDER BY number"
 
@@ -640,9 +701,6 @@ LINES_AT = f"""
     FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY AS w(id, n) JOIN entry e ON e.id = w.id ORDER BY w.n
 """
 """Lines in the order of ids; the first value names an entry that has changed or left since."""
-
-RECORDED_LINES_AT = f"WITH record AS ({audit.sql_values()}) {LINES_AT}"
-"""The same with the audit record of the call: one round trip, one commit."""
 
 LINES_BEFORE = f"""
     SELECT w.id, {LINE_SQL.format(e="e")}

@@ -231,7 +231,7 @@ class Extract:
         self, stream: IO[bytes], insurers: Collection[str], organisations: Collection[str], today: date
     ) -> None:
         self._stream = stream
-        start = stream.read(BLOCK_BYTES)
+        start = self._read()
         start = start.removeprefix(codecs.BOM_UTF8)
         self.encoding = _encoding(start)
         header, _, self._rest = start.partition(b"\n")
@@ -242,15 +242,18 @@ class Extract:
         self._lines = Lines(names, insurers, organisations, today)
         self.columns = self._lines.columns
 
+    def _read(self) -> bytes:
+        try:
+            return self._stream.read(BLOCK_BYTES)
+        except (EOFError, OSError, zlib.error, zipfile.BadZipFile):
+            raise GatewayError("load.file", what="архив повреждён") from None
+
     def blocks(self) -> Iterator[Block]:
         """Ready blocks in the order of the file; memory does not grow with its size."""
         line, rest = 2, self._rest
         while True:
-            try:
-                chunk = self._stream.read(BLOCK_BYTES)
-            except (EOFError, OSError, zlib.error, zipfile.BadZipFile):
-                raise GatewayError("load.file", what="архив повреждён") from None
-            whole, newline, rest = (rest + chunk).rpartition(b"\n") if chunk else (rest, b"", b"")
+            chunk = self._read()
+            whole, newline, rest = (rest + chunk).rpartition(b"\n") if chunk else (rest.removesuffix(b"\n"), b"", b"")
             if len(rest) > _LONGEST:
                 raise GatewayError("load.file", what="нет конца строки")
             if whole:

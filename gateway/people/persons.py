@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from gateway.access import audit
+from gateway.access import audit, failures
 from gateway.access.model import Call, ClientKind
 from gateway.domain.persons import enp_error, name_key, snils_digits, snils_error
 from gateway.errors import FieldError, GatewayError, field_error
@@ -81,8 +81,7 @@ def find(store: Store, call: Call, criteria: Criteria, limit: int | None = None)
     values = audit.parameters(call) | conditions
     values |= {"limit": limit, "organisations": list(call.caller.organisations)}
     statement = queries.find(tuple(conditions), bounded)
-    with store.driver() as driver:
-        rows = driver.execute(statement, values, prepare=True).fetchall()
+    rows = failures.on_driver(store, lambda driver: driver.execute(statement, values, prepare=True).fetchall())
     call.audited = True
     return [FoundPerson(*(*person, _observed(observed))) for *person, observed in rows]
 

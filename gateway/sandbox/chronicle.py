@@ -85,9 +85,9 @@ def blocks(plan: Plan) -> Iterator[Block]:
 class _Chronicle:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._random = Random(f"choices {plan.seed}")
+        self._random = Random(f"choices {plan.seed}")  # noqa: S311
         self._population = Population(plan.seed, plan.region, plan.insurers, plan.world.today)
-        self._historian = Historian(plan.world, Random(f"histories {plan.seed}"))
+        self._historian = Historian(plan.world, Random(f"histories {plan.seed}"))  # noqa: S311
         self._ledgers: Counter[str] = Counter(dict.fromkeys((*plan.organisations, *plan.dispensaries), 0))
         self._segments, self._events = count(1), count(1)
         self._deferred: dict[str, list[tuple[Invented, Diagnosis]]] = {code: [] for code in plan.dispensaries}
@@ -190,7 +190,7 @@ class _Chronicle:
             last[event.entry_id] = seq = self._ledgers[event.organisation]
             event_lines.append(f"{next(self._events)};{seq};{';'.join(map(str, event))}\n")
         world = self._plan.world
-        yield self._block("entry", [_line(image(case, world, last[case.id]).values()) for case in cases])
+        yield self._block("entry", [_entry(image(case, world, last[case.id])) for case in cases])
         yield self._block("observation_segment", [text for case in cases for text in self._stays(case)])
         yield self._block("visit", [text for case in cases for text in _visits(case)])
         yield self._block("entry_event", event_lines)
@@ -198,10 +198,11 @@ class _Chronicle:
     def _stays(self, case: Case) -> Iterator[str]:
         key = key_of(case.diagnosis, self._plan.world.observation_key)
         for stay in case.stays:
-            yield _line(
-                (next(self._segments), case.id, case.person.id, key, case.diagnosis, stay.organisation, stay.since,
-                 stay.until, stay.since, stay.until, stay.cause_in, stay.cause_out, stay.recorded_from, stay.recorded_to)
-            )  # fmt: skip
+            since, until = stay.since, stay.until or ""
+            yield (
+                f"{next(self._segments)};{case.id};{case.person.id};{key};{case.diagnosis};{stay.organisation};{since};"
+                f"{until};{since};{until};{stay.cause_in};{stay.cause_out};{stay.recorded_from};{stay.recorded_to}\n"
+            )
 
     def _block(self, table: str, lines: Sequence[str]) -> Block:
         return table, len(lines), "".join(lines).encode()
@@ -209,22 +210,15 @@ class _Chronicle:
 
 def _visits(case: Case) -> Iterator[str]:
     for visit in case.visits:
-        yield _line(
-            (visit.id, case.id, visit.organisation, visit.on, visit.on, visit.place, visit.result, visit.attempt,
-             visit.doctor.snils, visit.doctor.doctor_type, visit.recorded)
-        )  # fmt: skip
+        yield (
+            f"{visit.id};{case.id};{visit.organisation};{visit.on};{visit.on};{visit.place};{visit.result};"
+            f"{visit.attempt};{visit.doctor.snils};{visit.doctor.doctor_type};{visit.recorded}\n"
+        )
 
 
-def _line(values: Any) -> str:
-    return ";".join([_text(value) for value in values]) + "\n"
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        return "{" + ",".join(map(str, value)) + "}"
-    return str(value)
+def _entry(values: dict[str, Any]) -> str:
+    values["planned_months"] = "{" + ",".join(map(str, values["planned_months"])) + "}"
+    return ";".join(["" if value is None else str(value) for value in values.values()]) + "\n"
 
 
 def _share(whole: int, number: int, parts: int) -> int:

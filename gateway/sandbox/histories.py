@@ -94,7 +94,7 @@ class Case:
     doctor: Doctor | None
     since: date
     diagnosed_on: date | None
-    plan: list[int]
+    plan: list[str]
     outside: str | None
     external_id: str
     stays: list[Stay] = field(default_factory=list)
@@ -296,10 +296,10 @@ class Historian:
         )
 
 
-def _plan(since: date, interval: int) -> list[int]:
-    """Months of the visits to come within two years, as `yyyymm`."""
+def _plan(since: date, interval: int) -> list[str]:
+    """Months of the visits to come within two years, as ``yyyy-MM``."""
     first = Month.of(since)
-    return [first.shift(months).number for months in range(interval, 25, interval)][:24]
+    return [str(first.shift(months)) for months in range(interval, 25, interval)][:24]
 
 
 def image(case: Case, world: World, seq: int = 0) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def organisations(count: int) -> list[Organisation]:
 
 def doctors(seed: int, directory: list[Organisation]) -> dict[str, list[Doctor]]:
     """Doctors of every organisation, one of them retired."""
-    random = Random(f"doctors {seed}")
+    random = Random(f"doctors {seed}")  # noqa: S311
     number = _DOCTORS_FIRST + seed % 1000 * 10_000
     made: dict[str, list[Doctor]] = {}
     for organisation in directory:

@@ -61,7 +61,7 @@ class Population:
     """Makes people one after another; numbers never repeat."""
 
     def __init__(self, seed: int, region: int, insurers: Sequence[str], today: date) -> None:
-        self._chance = Random(f"people {seed}").random
+        self._chance = Random(f"people {seed}").random  # noqa: S311
         self._region, self._insurers, self._today = region, list(insurers), today
         self._serials: Counter[tuple[date, int]] = Counter()
         self._last_id = 0

@@ -33,7 +33,7 @@ _DIAGNOSIS = "diagnosis.format diagnosis.unknown diagnosis.not-terminal diagnosi
 _OBSERVED = "observation.elsewhere observation.exists"
 _OWN_ENTRY = "object.not-found"
 _OPEN_ENTRY = "object.not-found observation.not-open observation.annulled conflict.duplicate-item"
-_PLAN = "plan.empty plan.format plan.repeated plan.range"
+_PLAN = "plan.format plan.repeated plan.range"
 
 # people ---------------------------------------------------------------------------------------------------------------
 
@@ -183,7 +183,6 @@ ENTRY_HISTORY = Model("EntryHistory", "Запись с историей", HISTOR
 # requests -------------------------------------------------------------------------------------------------------------
 
 ENTRY_ID = needed("entryId", CODE, "Идентификатор записи", _OWN_ENTRY)
-VISIT_ID = needed("visitId", CODE, "Идентификатор проведения", _OWN_ENTRY)
 REASON = needed("reason", NOTE, "Причина исправления", "reason.empty")
 DIAGNOSIS = needed("diagnosis", CODE, "Диагноз по МКБ-10", f"{_DIAGNOSIS} {_OBSERVED}")
 _ITEM_ENTRY = needed("entryId", CODE, "Идентификатор записи", _OPEN_ENTRY)
@@ -192,8 +191,8 @@ _DOCTOR = maybe("doctorSnils", CODE, "СНИЛС врача из справоч�
 _SPECIALTY = maybe("specialty", CODE, "Специальность V021; по умолчанию врача", "doctor.specialty")
 
 
-def _months(name: str) -> Field:
-    return some(name, CODE, "Планируемые месяцы, ГГГГ-ММ: от 1 до 24", most=MONTHS_MOST, refusals=_PLAN)
+def _months(doc: str, refusals: str) -> Field:
+    return some("plannedMonths", CODE, doc, most=MONTHS_MOST, refusals=refusals)
 
 
 NEW_ENTRY = Model(
@@ -201,15 +200,15 @@ NEW_ENTRY = Model(
     "Добавляемая запись",
     (
         maybe("externalId", KEY, "Идентификатор записи в системе клиента, свой у каждой", "conflict.external-id"),
-        needed("enp", CODE, "ЕНП", f"{_ENP} {_PERSON} conflict.duplicate-item"),
+        needed("enp", CODE, "ЕНП", f"{_ENP} {_PERSON}"),
         DIAGNOSIS,
         maybe("diagnosedOn", DATE, "Дата установления диагноза", "diagnosis.date-future diagnosis.date-before-birth"),
-        _months("plannedMonths"),
+        _months("Планируемые месяцы, ГГГГ-ММ: от 1 до 24", f"plan.empty {_PLAN}"),
         maybe(
             "observedSince",
             DATE,
             "Начало наблюдения; по умолчанию сегодня",
-            "observation.date-future observation.date-before-diagnosis",
+            "observation.date-future observation.date-before-diagnosis observation.overlap",
         ),
         _DOCTOR,
         _SPECIALTY,
@@ -219,7 +218,7 @@ NEW_ENTRY = Model(
 PLAN_CHANGE = Model(
     "PlanChange",
     "Новый план записи, заменяет прежний целиком",
-    (_ITEM_ENTRY, _EXPECTED, _months("plannedMonths"), _DOCTOR, _SPECIALTY),
+    (_ITEM_ENTRY, _EXPECTED, _months("Планируемые месяцы, ГГГГ-ММ: до 24", _PLAN), _DOCTOR, _SPECIALTY),
 )
 
 CONDUCT = Model(
@@ -228,7 +227,12 @@ CONDUCT = Model(
     (
         _ITEM_ENTRY,
         _EXPECTED,
-        needed("conductedOn", DATE, "Дата проведения", "visit.date-future visit.date-before visit.after-death"),
+        needed(
+            "conductedOn",
+            DATE,
+            "Дата проведения",
+            "visit.date-future visit.date-before visit.after-death visit.repeated",
+        ),
         needed("place", CODE, "Место проведения, справочник PLACES", "visit.place visit.no-show"),
         needed("result", CODE, "Результат, справочник RESULTS", "visit.result visit.no-show visit.removal"),
         needed("doctorSnils", CODE, "СНИЛС врача", f"{_SNILS} doctor.unknown doctor.incomplete"),

@@ -14,6 +14,7 @@ from gateway.services import observation_types as t
 from gateway.services.codec import Lines
 from gateway.services.contract import Desk, Operation, Service
 from gateway.services.types import (
+    ACTING_ORGANISATION,
     CODE,
     DATE,
     INT,
@@ -247,7 +248,7 @@ SERVICE = Service.of(
             "FindPerson",
             "own",
             find_person,
-            (ORGANISATION, *t.CRITERIA),
+            (ACTING_ORGANISATION, *t.CRITERIA),
             (some("persons", t.PERSON, "Найденные лица; несколько или ни одного — тоже ответ"),),
             "Поиск застрахованного лица: по ЕНП, или СНИЛС и дате рождения, или фамилии, имени и дате рождения",
         ),
@@ -284,7 +285,7 @@ SERVICE = Service.of(
             change_diagnosis,
             (
                 REQUEST_ID,
-                ORGANISATION,
+                ACTING_ORGANISATION,
                 needed(
                     "entryId",
                     CODE,
@@ -294,7 +295,12 @@ SERVICE = Service.of(
                 needed(
                     "diagnosis", CODE, "Новый диагноз по МКБ-10", " ".join((*t.DIAGNOSIS.refusals, "diagnosis.same"))
                 ),
-                needed("from", DATE, "С какого дня", "diagnosis.date-future diagnosis.date-before-birth"),
+                needed(
+                    "from",
+                    DATE,
+                    "С какого дня",
+                    "observation.date-future observation.date-before-diagnosis observation.overlap",
+                ),
                 t.REASON,
             ),
             (_ENTRY,),
@@ -306,7 +312,7 @@ SERVICE = Service.of(
             annul_entry,
             (
                 REQUEST_ID,
-                ORGANISATION,
+                ACTING_ORGANISATION,
                 needed("entryId", CODE, "Идентификатор записи", "object.not-found observation.annulled"),
                 t.REASON,
             ),
@@ -319,7 +325,7 @@ SERVICE = Service.of(
             annul_visit,
             (
                 REQUEST_ID,
-                ORGANISATION,
+                ACTING_ORGANISATION,
                 needed(
                     "visitId",
                     CODE,
@@ -337,25 +343,27 @@ SERVICE = Service.of(
             reopen_entry,
             (
                 REQUEST_ID,
-                ORGANISATION,
+                ACTING_ORGANISATION,
                 needed(
                     "entryId",
                     CODE,
                     "Идентификатор записи",
                     "object.not-found observation.open observation.annulled reopen.impossible"
-                    " observation.elsewhere observation.exists person.dead person.not-insured",
+                    " observation.elsewhere observation.exists observation.overlap person.dead person.not-insured",
                 ),
                 t.REASON,
             ),
             (_ENTRY,),
             "Возобновление ошибочно завершённого наблюдения; след остаётся",
         ),
-        Operation("GetEntry", "read", get_entry, (ORGANISATION, t.ENTRY_ID), t.HISTORY, "Запись с историей наблюдения"),
+        Operation(
+            "GetEntry", "read", get_entry, (ACTING_ORGANISATION, t.ENTRY_ID), t.HISTORY, "Запись с историей наблюдения"
+        ),
         Operation(
             "GetPersonEntries",
             "read",
             get_person_entries,
-            (ORGANISATION, needed("enp", CODE, "ЕНП", "person.enp-format person.enp-check")),
+            (ACTING_ORGANISATION, needed("enp", CODE, "ЕНП", "person.enp-format person.enp-check")),
             (some("entries", t.ENTRY_HISTORY, "Записи клиента по лицу; ни одной — тоже ответ"),),
             "Записи лица с историей наблюдения",
         ),
@@ -372,7 +380,7 @@ SERVICE = Service.of(
                     "snapshotId",
                     UUID_TYPE,
                     "Снимок из первого ответа: следующие страницы того же списка",
-                    "list.snapshot-expired list.choice-differs object.not-found",
+                    "list.snapshot-expired list.choice-differs",
                 ),
             ),
             (

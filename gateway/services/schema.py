@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from gateway.errors import FieldError, field_error
-from gateway.services.types import Field, Model
+from gateway.services.types import Model
 
 MOST_ERRORS = 100
 
@@ -56,8 +56,9 @@ class Checker:
             return []
         model = self._inputs.get(etree.QName(element).localname)
         found: dict[str, FieldError] = {}
+        children: Children = {}
         for entry in schema.error_log:
-            error = _explain(entry.type_name, entry.message, _resolve(element, model, entry.path or ""))
+            error = _explain(entry.type_name, entry.message, _resolve(element, model, entry.path or "", children))
             found.setdefault(error.field, error)
             if len(found) == MOST_ERRORS:
                 break
@@ -74,33 +75,35 @@ class _Place:
     parent: Model | None
 
 
-def _resolve(root: etree._Element, model: Model | None, path: str) -> _Place:
+Children = dict[etree._Element, dict[str, list[etree._Element]]]
+"""Children of elements by local name, and all of them as ``*``: looked through once, however many errors they hold."""
+
+
+def _children(node: etree._Element, known: Children) -> dict[str, list[etree._Element]]:
+    named = known.get(node)
+    if named is None:
+        named = known[node] = {"*": list(node)}
+        for child in named["*"]:
+            named.setdefault(etree.QName(child).localname, []).append(child)
+    return named
+
+
+def _resolve(root: etree._Element, model: Model | None, path: str, known: Children) -> _Place:
     """The element of a libxml2 node path, which counts elements of a default namespace among all siblings (``*[3]``)
     and others among those of their name."""
     node, parent, place = root, None, []
     for step in path.strip("/").split("/")[1:]:
         match = _STEP.fullmatch(step)
-        if match is None:
+        named = _children(node, known)
+        if match is None or len(named.get(match[1], ())) < int(match[2] or 1):
             break
-        name, number = match[1], int(match[2] or 1)
-        children = [child for child in node if name in ("*", etree.QName(child).localname)]
-        if len(children) < number:
-            break
-        node = children[number - 1]
-        field = model.field(etree.QName(node).localname) if model else None
-        place.append(_name(node, field))
+        node = named[match[1]][int(match[2] or 1) - 1]
+        name = etree.QName(node).localname
+        field = model.field(name) if model else None
+        # an unknown name could hold anything and is not repeated
+        place.append("?" if field is None else f"{name}[{named[name].index(node) + 1}]" if field.many else name)
         model, parent = (field.type if field and isinstance(field.type, Model) else None), model
     return _Place("/".join(place), node, model, parent)
-
-
-def _name(child: etree._Element, field: Field | None) -> str:
-    """A known name with its number where it may repeat; an unknown one could hold anything and is not repeated."""
-    if field is None:
-        return "?"
-    if not field.many:
-        return field.name
-    before = sum(1 for one in child.itersiblings(preceding=True) if one.tag == child.tag)
-    return f"{field.name}[{before + 1}]"
 
 
 def _explain(kind: str, message: str, place: _Place) -> FieldError:

@@ -157,6 +157,9 @@ ORGANISATION = maybe(
     "Код МО; обязателен, если клиенту доступно несколько организаций",
     "organisation.required object.not-found",
 )
+ACTING_ORGANISATION = maybe(
+    "organisation", CODE, "Код МО, от имени которой сделан вызов; можно не указывать", "object.not-found"
+)
 EXTRA_FIELD = maybe("extra", EXTRA, "Дополнительные сведения")
 START_RECORD = maybe("startRecord", LONG, "Номер первой записи, с 1; по умолчанию 1", "list.page")
 

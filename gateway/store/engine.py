@@ -34,7 +34,8 @@ class Store:
             args |= {"pool_size": size, "max_overflow": 0, "pool_timeout": timeout, "pool_use_lifo": True}
         else:
             args |= {"poolclass": NullPool}
-        self.engine = create_engine(sqlalchemy_url(url), **args)
+        # its error texts would carry values of rows
+        self.engine = create_engine(sqlalchemy_url(url), hide_parameters=True, **args)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:

@@ -29,10 +29,11 @@ class Place:
     def has_owner(self) -> bool:
         return self.owner_url != self.app_url
 
-    def app(self, size: int = 4) -> Store:
+    def app(self, size: int = 0) -> Store:
+        """The database for the application's role; without a size each transaction has a connection of its own."""
         return Store(self.app_url, size=size)
 
-    def owner(self, size: int = 2) -> Store:
+    def owner(self, size: int = 0) -> Store:
         return Store(self.owner_url, size=size)
 
 

@@ -306,7 +306,14 @@ entry = Table(
     Column("exclusion_reason", Text),
     Column("changed_at", _Time, nullable=False, server_default=_NOW),
     CheckConstraint("(excluded_on IS NULL) = (exclusion_reason IS NULL)", name="exclusion"),
-    Index("entry_organisation_name_idx", "organisation", "name_key", "birth_date", "id"),
+    Index(
+        "entry_observed_idx",
+        "organisation",
+        "name_key",
+        "birth_date",
+        "id",
+        postgresql_where=text("status = 'OBSERVED'"),
+    ),
     Index(
         "entry_external_id_key",
         "organisation",
@@ -412,9 +419,10 @@ list_piece = Table(
     Column("edition", Integer, nullable=False, server_default=text("0")),
     Column("as_of", _Time, nullable=False),
     Column("total", Integer, nullable=False),
+    Column("frozen", Boolean, nullable=False),
     Column("expires_at", _Time, index=True),
     UniqueConstraint("organisation", "choice", "seq", "edition"),
-    comment="One organisation's part of a frozen list: its lines as they stood at seq; edition > 0 is a month close",
+    comment="One organisation's part of a frozen list: its lines as they stood at seq; frozen once its blocks are made; edition > 0 is a month close",
 )
 
 list_block = Table(

@@ -15,7 +15,9 @@ from gateway.errors import KINDS
 from gateway.store.engine import Store
 from tests.attack import raw
 from tests.serving import envelope
-from tests.web.asgi import NAMESPACE, PATH, Bench, bench, service
+from tests.web.asgi import NAMESPACE, PATH, Bench, bench, close_gates, service
+
+__all__ = ["close_gates"]
 
 _SEEDS = [message.read_bytes().partition(b"\n\n")[2] for message in raw.MESSAGES]
 _SEEDS = [seed for seed in _SEEDS if 0 < len(seed) < 3000]
@@ -27,7 +29,7 @@ _PIECES = [
 
 
 @pytest.fixture
-def made(store: Store) -> Iterator[Bench]:
+def made(store: Store, close_gates: None) -> Iterator[Bench]:
     def echo(desk: Any, connection: Any, call: Any, request: Any) -> dict[str, Any]:
         return {"text": request.text}
 

@@ -95,14 +95,17 @@ def _until_answer(gateway: Gateway, head: bytes, part: Callable[[], bytes], most
         connection.sendall(head)
         connection.setblocking(False)
         answered = False
+        pending = b""
         while sent < most and not answered:
             try:
                 connection.recv(1, socket.MSG_PEEK)
                 answered = True
             except BlockingIOError:
                 pass
+            pending = pending or part()
             try:
-                sent += connection.send(part())
+                taken = connection.send(pending)
+                sent, pending = sent + taken, pending[taken:]
             except BlockingIOError:
                 time.sleep(0.001)
             except (BrokenPipeError, ConnectionResetError):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
+
+import pytest
 
 from gateway.access import clients
 from gateway.access.gate import Gate
@@ -87,6 +89,17 @@ class Bench:
         return await self.post(envelope(body, self.login.header), **given)
 
 
+_gates: list[Gate] = []
+
+
+@pytest.fixture
+def close_gates() -> Iterator[None]:
+    """Ends the threads of the gates that a test has made."""
+    yield
+    while _gates:
+        _gates.pop().close()
+
+
 def bench(store: Store, made: Service, settings: Settings | None = None) -> Bench:
     """Names of operations have to be among the rights: FindPerson, GetList, Ping, AddEntries, …"""
     settings = replace(settings or Settings(), guess_delay_seconds=0.05)
@@ -95,6 +108,7 @@ def bench(store: Store, made: Service, settings: Settings | None = None) -> Benc
         password = clients.add(connection, "tester", ClientKind.FUND, rights=granted)
     clock = Clock()
     gate = Gate(store, settings, clock)
+    _gates.append(gate)
     absent: Any = None
     desk = Desk(store, settings, clock, absent, absent, gate, "0", (made,))
     return Bench(Edge(desk), desk, Login("tester", password))

@@ -18,7 +18,10 @@ from gateway.logs import JsonLines
 from gateway.settings import Settings
 from gateway.store.engine import Store
 from tests.serving import Answer, envelope
-from tests.web.asgi import Bench, bench, service
+from tests.web.asgi import Bench, bench, close_gates, service
+
+__all__ = ["close_gates"]
+pytestmark = pytest.mark.usefixtures("close_gates")
 
 SECRET = "postgresql://user:password@host/db Иванов"
 

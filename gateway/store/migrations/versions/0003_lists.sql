@@ -54,7 +54,7 @@ CREATE TABLE entry (
 
 CREATE UNIQUE INDEX entry_external_id_key ON entry (organisation, external_id) WHERE external_id IS NOT NULL AND status <> 'ANNULLED';
 
-CREATE INDEX entry_organisation_name_idx ON entry (organisation, name_key, birth_date, id);
+CREATE INDEX entry_observed_idx ON entry (organisation, name_key, birth_date, id) WHERE status = 'OBSERVED';
 
 CREATE INDEX entry_person_id_idx ON entry (person_id);
 
@@ -158,6 +158,7 @@ CREATE TABLE list_piece (
     edition INTEGER DEFAULT 0 NOT NULL,
     as_of TIMESTAMP WITH TIME ZONE NOT NULL,
     total INTEGER NOT NULL,
+    frozen BOOLEAN NOT NULL,
     expires_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT list_piece_pkey PRIMARY KEY (id),
     CONSTRAINT list_piece_organisation_choice_seq_edition_key UNIQUE (organisation, choice, seq, edition)
@@ -165,7 +166,7 @@ CREATE TABLE list_piece (
 
 CREATE INDEX list_piece_expires_at_idx ON list_piece (expires_at);
 
-COMMENT ON TABLE list_piece IS 'One organisation''s part of a frozen list: its lines as they stood at seq; edition > 0 is a month close';
+COMMENT ON TABLE list_piece IS 'One organisation''s part of a frozen list: its lines as they stood at seq; frozen once its blocks are made; edition > 0 is a month close';
 
 CREATE TABLE list_block (
     piece_id BIGINT NOT NULL,

@@ -346,13 +346,24 @@ def insured() -> None:
 @click.pass_obj
 def insured_load(load: Load, file: Path, report: Path | None) -> None:
     """Загрузить выписку из регионального сегмента ЕРЗЛ (CSV)."""
+    from gateway.lists import Lists
+    from gateway.nsi.dictionaries import Nsi
     from gateway.people.load import load_insured
 
     def tell(stage: str, done: int) -> None:
         click.echo(f"\r{stage}: {done}        ", nl=False, err=True)
 
     with _place(load) as (place, values):
-        made = load_insured(place.owner(), file, report=report, progress=tell, clock=_clock(values))
+        owner, clock = place.owner(), _clock(values)
+        lists = Lists(values, Nsi(owner, clock), clock)
+        made = load_insured(
+            owner,
+            file,
+            report=report,
+            progress=tell,
+            after_merge=lambda connection, counts: lists.renew_persons(connection),
+            clock=clock,
+        )
     counts = made.counts
     click.echo("", err=True)
     click.echo(

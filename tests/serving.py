@@ -36,6 +36,7 @@ from gateway.domain import persons
 from gateway.people import organisations
 from gateway.store.embedded import create_database
 from gateway.store.engine import Store
+from tests import markers
 
 ROOT = Path(__file__).parent.parent
 CLINIC, OTHER = "400001", "400002"
@@ -46,9 +47,7 @@ WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secex
 OBSERVATION, EXCHANGE = "urn:dn-gateway:observation:v1", "urn:dn-gateway:exchange:v1"
 PATHS = {OBSERVATION: "/soap/observation/v1", EXCHANGE: "/soap/exchange/v1"}
 
-_MAIN = (
-    "from gateway import logs, settings, web; s = settings.load(); logs.setup(s); raise SystemExit(web.serve(s))"
-)
+_MAIN = "from gateway import logs, settings, web; s = settings.load(); logs.setup(s); raise SystemExit(web.serve(s))"
 _numbers = itertools.count(1)
 
 
@@ -90,11 +89,13 @@ class Answer:
 
     @property
     def fault(self) -> str | None:
-        """The code of a well-formed fault, ``None`` for an answer; fails for anything else."""
+        """The code of a well-formed fault, ``None`` for an answer; fails for anything else, and for a fault that repeats
+        a value of a person or a secret."""
         body = self.root.find(f"{{{SOAP}}}Body")
         assert body is not None and len(body) == 1, self.content[:300]
         if body[0].tag != f"{{{SOAP}}}Fault":
             return None
+        assert markers.leaks(self.content.decode()) == []
         assert [child.tag for child in body[0]] == ["faultcode", "faultstring", "detail"]
         prefix, _, side = str(body[0].findtext("faultcode")).partition(":")
         assert body[0].nsmap[prefix] == SOAP
@@ -165,17 +166,26 @@ class Gateway:
         return sum(psutil.Process(pid).memory_info().rss for pid in self.workers())
 
     def stop(self, seconds: float = 20) -> int:
-        """SIGTERM and wait; the exit status. No child may be left."""
+        """SIGTERM and wait; the exit status. No child may be left, and nothing personal in log and metrics."""
         self.http.close()
         self.http = httpx.Client(timeout=30, trust_env=False)
         if self.process is None:
             return 0
+        metrics = self.metrics() if self.process.poll() is None else ""
         children = self.workers()
         self.process.terminate()
         status = self.process.wait(seconds)
         assert not [pid for pid in children if psutil.pid_exists(pid)]
         self.process = None
+        assert markers.leaks(metrics) == []
+        assert markers.leaks(self.log_text) == []
         return status
+
+    def metrics(self) -> str:
+        """The text of `/metrics`."""
+        answer = self.http.get(self.url + "/metrics")
+        assert answer.status_code == 200
+        return answer.text
 
     @property
     def log_text(self) -> str:
@@ -214,14 +224,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def people_of(store: Store, count: int = 20, last_name: str = "Иванов") -> list[str]:
-    """Insured persons with valid ЕНП; their ЕНП."""
+def people_of(store: Store, count: int = 20) -> list[str]:
+    """Insured persons with valid ЕНП and names that are markers; their ЕНП."""
     made = []
     with store.begin() as connection:
         for number in range(count):
             birth = date(1950 + number, 3, 1 + number % 28)
             enp = persons.make_enp(40, birth, 1, 1000 + number)
-            names = (last_name, "Пётр", "Ильич")
+            snils = persons.make_snils(200_000_000 + number)
+            markers.note_numbers(enp, snils)
+            names = (markers.LAST_NAME, markers.FIRST_NAME, markers.MIDDLE_NAME)
             connection.execute(
                 text(
                     "INSERT INTO person (enp, snils, last_name, first_name, middle_name, name_key, birth_date, sex,"
@@ -229,7 +241,7 @@ def people_of(store: Store, count: int = 20, last_name: str = "Иванов") ->
                     " VALUES (:enp, :snils, :last, :first, :middle, :key, :birth, 1, :insurer, true, :attached)"
                 ),
                 {
-                    "enp": enp, "snils": persons.make_snils(200_000_000 + number), "last": names[0],
+                    "enp": enp, "snils": snils, "last": names[0],
                     "first": names[1], "middle": names[2], "key": persons.name_key(*names), "birth": birth,
                     "insurer": INSURER, "attached": CLINIC if number % 2 else OTHER,
                 },
@@ -241,10 +253,14 @@ def people_of(store: Store, count: int = 20, last_name: str = "Иванов") ->
 def settle(store: Store) -> tuple[dict[str, Login], list[str]]:
     """Two organisations with a doctor, an insurer, some clients and persons."""
     made: dict[str, Login] = {}
+    markers.note_numbers(DOCTOR)
     with store.begin() as connection:
         organisations.put(
             connection,
-            [organisations.Organisation(code, f"Поликлиника {code}", True, date(2000, 1, 1)) for code in (CLINIC, OTHER)],
+            [
+                organisations.Organisation(code, f"Поликлиника {code}", True, date(2000, 1, 1))
+                for code in (CLINIC, OTHER)
+            ],
         )
         connection.execute(
             text("INSERT INTO insurer (code, name, valid_from) VALUES (:code, 'СК', '2000-01-01')"), {"code": INSURER}
@@ -253,10 +269,13 @@ def settle(store: Store) -> tuple[dict[str, Login], list[str]]:
             connection.execute(
                 text(
                     "INSERT INTO doctor (organisation, snils, last_name, first_name, doctor_type, valid_from)"
-                    " VALUES (:code, :snils, 'Сидорова', 'Анна', '1', '2000-01-01')"
+                    " VALUES (:code, :snils, :last, :first, '1', '2000-01-01')"
                 ),
-                {"code": code, "snils": DOCTOR},
-            )
+                {
+                    "code": code, "snils": DOCTOR, "last": markers.DOCTOR_LAST_NAME,
+                    "first": markers.DOCTOR_FIRST_NAME,
+                },
+            )  # fmt: skip
         for login, kind, own, granted in (
             ("clinic", ClientKind.MO, (CLINIC,), rights.ALL),
             ("other", ClientKind.MO, (OTHER,), rights.ALL),
@@ -275,6 +294,7 @@ def settle(store: Store) -> tuple[dict[str, Login], list[str]]:
                 rights=granted,
                 requests_per_minute=1_000_000,
             )
+            markers.note_secrets(password)
             made[login] = Login(login, password, tuple(own))
     return made, people_of(store)
 

@@ -181,7 +181,9 @@ def _check_shape(root: etree._Element, utf8: bytes, limits: Limits) -> None:
     if utf8.count(b"<") > limits.depth and _asked("boolean(" + "/*" * (limits.depth + 1) + ")")(root):
         raise _exceeded("вложенность", limits.depth)
     long = f"[string-length(name()) > {limits.name_chars}]"
-    if re.search(rb"[<\s][^\s<>=]{%d}" % (limits.name_chars + 1), utf8) and _asked(f"boolean(//*{long} | //@*{long})")(root):
+    if re.search(rb"[<\s][^\s<>=]{%d}" % (limits.name_chars + 1), utf8) and _asked(f"boolean(//*{long} | //@*{long})")(
+        root
+    ):
         raise _exceeded("знаков в имени", limits.name_chars)
 
 

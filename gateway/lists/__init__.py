@@ -4,9 +4,10 @@ from gateway.lists.batches import Batches
 from gateway.lists.closing import Closing
 from gateway.lists.corrections import Corrections
 from gateway.lists.pages import Pages
+from gateway.lists.persons import Persons
 
 
-class Lists(Batches, Corrections, Pages, Closing):
+class Lists(Batches, Corrections, Pages, Closing, Persons):
     """The feature that doors, command line and jobs call."""
 
 

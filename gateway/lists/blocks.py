@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import zstandard
 from sqlalchemy import Connection
 
 from gateway.lists import queries
@@ -105,11 +105,11 @@ def _rendered(driver: Driver, piece_id: int, number: int, ids: Sequence[int], re
 
 
 def pack(lines: Sequence[bytes]) -> bytes:
-    return zlib.compress(_SEPARATOR.join(lines), 1)
+    return zstandard.compress(_SEPARATOR.join(lines), 1)
 
 
 def unpack(body: bytes) -> list[bytes]:
-    return zlib.decompress(body).split(_SEPARATOR)
+    return zstandard.decompress(body).split(_SEPARATOR)
 
 
 def keep(driver: Driver, piece_id: int, number: int, block: Sequence[bytes], keys: str | None = None) -> None:

@@ -319,6 +319,71 @@ def _plain(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+_COPIES = (
+    "enp", "snils", "last_name", "first_name", "middle_name", "name_key", "birth_date", "sex", "death_date", "insurer",
+    "attached_organisation",
+)  # fmt: skip
+_DIFFER = (
+    "e.status <> 'ANNULLED' AND "
+    f"({', '.join('e.' + name for name in _COPIES)}) IS DISTINCT FROM ({', '.join('p.' + name for name in _COPIES)})"
+)
+
+_LEDGERS_OF_CHANGED = text(
+    "SELECT DISTINCT e.organisation FROM changed_person c JOIN entry e ON e.person_id = c.person_id"
+    f" JOIN person p ON p.id = c.person_id WHERE {_DIFFER} ORDER BY 1"
+)
+_LOCK_LEDGERS = text(
+    "SELECT seq FROM list_ledger WHERE organisation = ANY(:organisations) ORDER BY organisation FOR UPDATE"
+).bindparams(bindparam("organisations", type_=ARRAY(Text)))
+
+_RENEW_PERSONS = text(
+    f"""
+    WITH changed AS MATERIALIZED (
+        SELECT e.id, e.organisation, p.id AS person_id,
+               row_number() OVER (PARTITION BY e.organisation ORDER BY e.id) AS n
+        FROM changed_person c JOIN entry e ON e.person_id = c.person_id JOIN person p ON p.id = c.person_id
+        WHERE {_DIFFER}
+    ), ledger AS (
+        UPDATE list_ledger l SET seq = l.seq + k.n
+        FROM (SELECT organisation, count(*) AS n FROM changed GROUP BY organisation) AS k
+        WHERE l.organisation = k.organisation RETURNING l.organisation, l.seq - k.n AS base
+    ), event AS (
+        INSERT INTO entry_event (entry_id, version, organisation, seq, effective_on, kind, cause, source, before)
+        SELECT e.id, e.version + 1, e.organisation, l.base + c.n, :today, 'PERSON_CHANGED', 'PERSON', 'ERZL', to_jsonb(e)
+        FROM changed c JOIN ledger l ON l.organisation = c.organisation JOIN entry e ON e.id = c.id
+    )
+    UPDATE entry SET version = entry.version + 1, seq = l.base + c.n, changed_at = now(),
+        {", ".join(f"{name} = p.{name}" for name in _COPIES)}
+    FROM changed c JOIN ledger l ON l.organisation = c.organisation JOIN person p ON p.id = c.person_id
+    WHERE entry.id = c.id
+    """
+)
+
+_FORGET_IMAGES = text(
+    "UPDATE entry_event SET before = NULL WHERE id IN (SELECT id FROM entry_event WHERE before IS NOT NULL"
+    " AND recorded_at < :before AND kind <> 'MOVED_OUT' LIMIT :portion)"
+)
+
+
+def ledgers_of_changed(connection: Connection) -> list[str]:
+    """Organisations with entries whose copies differ from the persons of ``changed_person``."""
+    return list(connection.execute(_LEDGERS_OF_CHANGED).scalars())
+
+
+def lock_ledgers(connection: Connection, organisations: Sequence[str]) -> None:
+    """Takes several ledgers, in the order that every taker of several keeps."""
+    connection.execute(_LOCK_LEDGERS, {"organisations": list(organisations)})
+
+
+def renew_persons(connection: Connection, today: date) -> int:
+    """Copies, versions, numbers and events of all entries concerned, in one statement."""
+    return connection.execute(_RENEW_PERSONS, {"today": today}).rowcount
+
+
+def forget_images(connection: Connection, before: datetime, portion: int) -> int:
+    return connection.execute(_FORGET_IMAGES, {"before": before, "portion": portion}).rowcount
+
+
 # Lines and history ----------------------------------------------------------------------------------------------------
 
 LINE_SQL = """

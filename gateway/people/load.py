@@ -41,7 +41,7 @@ class LoadCounts:
     same: int = 0
 
 
-AfterMerge = Callable[[Connection, LoadCounts], None]
+AfterMerge = Callable[[Connection, LoadCounts], object]
 """Called in the transaction of the merge; ids of changed persons stand in the temporary table
 ``changed_person (person_id)``. Here the layer above renews what it has copied from persons."""
 

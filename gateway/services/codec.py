@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,6 +75,7 @@ _WRITE: dict[str, Callable[[Any], str]] = {
 }
 
 
+@cache
 def element(model: Model, namespace: str) -> Callable[[Any], str]:
     """An encoder of ``model`` as a global element with the namespace as its default one."""
     content = _content(model)

@@ -57,6 +57,9 @@ with warnings.catch_warnings():
     from spyne.interface.wsdl import Wsdl11
     from spyne.protocol.soap import Soap11
 
+# six's own importer has only the old way and breaks whoever walks through sys.meta_path
+sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+
 # spyne logs whole malformed requests, which hold personal data, and warns of what is done here on purpose.
 logging.getLogger("spyne.protocol.soap.soap11.invalid").disabled = True
 logging.getLogger("spyne").setLevel(logging.ERROR)

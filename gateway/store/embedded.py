@@ -97,6 +97,9 @@ class Server:
                     self._launch(account)
                 self._wait_ready(account)
                 self._prepare()
+            except OSError as error:
+                self._release()
+                raise GatewayError("store.embedded", what=f"{error.filename}: {error.strerror}") from error
             except BaseException:
                 self._release()
                 raise
@@ -223,13 +226,14 @@ class Server:
     def _configure(self) -> None:
         etc = self.folder / "etc"
         make_folder(etc)
-        users = sorted({"root", pwd.getpwuid(os.geteuid()).pw_name})
+        users = sorted({"root", *(pwd.getpwuid(uid).pw_name for uid in (os.geteuid(), self.folder.stat().st_uid))})
         files = {
             "postgresql.conf": _configuration(self.durable, self.folder),
             "pg_hba.conf": "local all all peer map=gateway\n",
             "pg_ident.conf": "".join(f"gateway {user} all\n" for user in users),
         }
         for name, text in files.items():
+            (etc / name).unlink(missing_ok=True)
             (etc / name).write_text(text, encoding="utf-8")
             (etc / name).chmod(0o644)
         (etc / "local.conf").touch(mode=0o644)

@@ -40,6 +40,17 @@ def expire_snapshots(work: Work) -> None:
         lists.expire_snapshots(connection)
 
 
+@task("lists.images")
+def forget_images(work: Work) -> None:
+    """Drops the lines that changes older than ``change_days`` kept."""
+    lists = Lists(work.settings, Nsi(work.store, work.clock), work.clock)
+    before = work.clock.now() - timedelta(days=work.settings.change_days)
+    forgotten = True
+    while forgotten:
+        with work.store.begin() as connection:
+            forgotten = lists.forget_images(connection, before) > 0
+
+
 JOBS: dict[str, Job] = {
     job.name: job
     for job in (
@@ -51,6 +62,7 @@ JOBS: dict[str, Job] = {
             timedelta(hours=2),
             "Удаление истёкших снимков списков",
         ),
+        Job("lists.images", "lists.images", "55 3 * * *", timedelta(days=2), "Срок хранения образов записей"),
         Job("housekeeping", housekeeping.TASK, "10 3 * * *", timedelta(days=2), "Удаление данных с истёкшим сроком"),
         Job("audit.retention", "audit.retention", "40 3 * * *", timedelta(days=2), "Срок хранения журнала доступа"),
     )

@@ -11,6 +11,7 @@ from gateway.domain import persons
 from gateway.services.contract import Operation
 from gateway.services.published import SERVICES
 from gateway.store.engine import Store
+from tests.markers import DOCTOR_FIRST_NAME, DOCTOR_LAST_NAME, FIRST_NAME, MIDDLE_NAME, note_numbers
 from tests.serving import DOCTOR, INSURER, Gateway
 
 LETTERS = "АБВГДЕЁЖЗИКЛМНОПРСТУФХЦЧШЩЭЮЯ"
@@ -67,8 +68,8 @@ def body(operation: str, *, entry: str, visit: str, enp: str, snapshot: str, org
         "GetPersonEntries": f"{bound}<enp>{enp}</enp>",
         "GetList": current(snapshotId=snapshot, **({"organisation": organisation} if organisation else {})),
         "GetDoctors": bound,
-        "SaveDoctors": f"{head}<items><snils>{DOCTOR}</snils><lastName>Сидорова</lastName><firstName>Анна</firstName>"
-        "<doctorType>1</doctorType><from>2000-01-01</from></items>",
+        "SaveDoctors": f"{head}<items><snils>{DOCTOR}</snils><lastName>{DOCTOR_LAST_NAME}</lastName>"
+        f"<firstName>{DOCTOR_FIRST_NAME}</firstName><doctorType>1</doctorType><from>2000-01-01</from></items>",
         "Ping": "",
         "GetAllowedOperations": "",
         "GetLimits": "",
@@ -96,18 +97,21 @@ def people_with(store: Store, count: int, organisation: str) -> list[str]:
             {
                 "enp": persons.make_enp(40, birth, 1, 20_000 + number),
                 "last": last,
-                "key": persons.name_key(last, "Пётр", "Ильич"),
+                "first": FIRST_NAME,
+                "middle": MIDDLE_NAME,
+                "key": persons.name_key(last, FIRST_NAME, MIDDLE_NAME),
                 "birth": birth,
                 "insurer": INSURER,
                 "attached": organisation,
             }
         )
+    note_numbers(*(str(row["enp"]) for row in rows))
     with store.begin() as connection:
         connection.execute(
             text(
                 "INSERT INTO person (enp, last_name, first_name, middle_name, name_key, birth_date, sex, insurer,"
                 " insured_in_region, attached_organisation)"
-                " VALUES (:enp, :last, 'Пётр', 'Ильич', :key, :birth, 1, :insurer, true, :attached)"
+                " VALUES (:enp, :last, :first, :middle, :key, :birth, 1, :insurer, true, :attached)"
             ),
             rows,
         )

@@ -48,7 +48,7 @@ def _mutated(draw: st.DrawFn) -> bytes:
 
 _bodies = st.one_of(st.binary(max_size=300), _mutated())
 _types = st.sampled_from(
-    ["text/xml", "text/xml; charset=utf-8", "text/xml;charset=utf-16", "text/xml; charset=\"", "", "multipart/x", "\xff"]
+    ["text/xml", "text/xml; charset=utf-8", "text/xml;charset=utf-16", 'text/xml; charset="', "", "multipart/x", "\xff"]
 )
 _headers = st.lists(
     st.tuples(

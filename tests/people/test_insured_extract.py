@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zipfile
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.persons import make_enp, make_snils
-from gateway.errors import GatewayError
+from gateway.errors import KINDS, GatewayError
 from gateway.people import extract
 from gateway.people.extract import COLUMNS, Extract, Lines, Refused
 
@@ -182,3 +183,14 @@ def test_an_archive_of_two_files_is_refused(tmp_path: Path):
     with pytest.raises(GatewayError) as refused:
         list(extract.blocks(path, INSURERS, ORGANISATIONS, TODAY))
     assert refused.value.code == "load.file"
+
+
+def test_the_document_names_every_column_and_code():
+    text = (Path(__file__).parents[2] / "docs" / "insured-file.md").read_text(encoding="utf-8")
+    for column in COLUMNS:
+        assert f"| `{column}` | {'да' if column in extract.REQUIRED else ''}".rstrip() in text
+    for code in KINDS:
+        if code.startswith("load.") and code != "load.file":
+            assert f"`{code}`" in text
+    header, line = re.search(r"```\n(enp.*)\n(.*)\n```", text).groups()
+    assert one(lines(tuple(header.split(";"))), line).startswith("2;")

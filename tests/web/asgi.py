@@ -38,7 +38,10 @@ def service(*operations: tuple[str, str, Handler]) -> Service:
                 name,
                 cast(Any, kind),
                 handler,
-                (*((needed("requestId", STRING, "Номер"),) if kind == "change" else ()), maybe("text", STRING, "Текст")),
+                (
+                    *((needed("requestId", STRING, "Номер"),) if kind == "change" else ()),
+                    maybe("text", STRING, "Текст"),
+                ),
                 (maybe("text", STRING, "Текст"),),
                 name,
             )

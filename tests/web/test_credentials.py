@@ -23,7 +23,9 @@ def _security(inner: str) -> tuple[etree._Element, ...]:
 TOKEN = "<w:UsernameToken><w:Username> мис </w:Username><w:Password> п ё </w:Password></w:UsernameToken>"
 
 
-def _code(security: tuple[etree._Element, ...] = (), authorization: str | None = None, certificate: str | None = None) -> str:
+def _code(
+    security: tuple[etree._Element, ...] = (), authorization: str | None = None, certificate: str | None = None
+) -> str:
     headers = {} if authorization is None else {"authorization": authorization}
     with pytest.raises(GatewayError) as refused:
         presented(security, headers, certificate, NOW)
@@ -76,7 +78,9 @@ def test_timestamp(created: timedelta | None, expires: timedelta | None, right: 
         assert _code(_stamp(created, expires)) == "access.timestamp"
 
 
-@pytest.mark.parametrize("moment", ["", "вчера", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-13-01"])
+@pytest.mark.parametrize(
+    "moment", ["", "вчера", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-13-01"]
+)
 def test_moments_that_are_none(moment: str) -> None:
     stamp = f"<u:Timestamp><u:Created>{moment}</u:Created></u:Timestamp>"
     assert _code(_security(stamp + TOKEN)) == "access.timestamp"

@@ -116,9 +116,7 @@ def test_odd_results_are_faults_or_clean_answers(store: Store) -> None:
 
 
 def test_every_refusal_leaves_one_record(store: Store) -> None:
-    made = bench(
-        store, service(("FindPerson", "read", _echo), ("GetDoctors", "read", _echo), ("Ping", "open", _ping))
-    )
+    made = bench(store, service(("FindPerson", "read", _echo), ("GetDoctors", "read", _echo), ("Ping", "open", _ping)))
     wrong = envelope('<FindPerson xmlns="urn:test:v1"/>', made.login.header.replace(made.login.password, "x"))
     nobody = envelope('<FindPerson xmlns="urn:test:v1"/>')
     assert asyncio.run(made.post(wrong)).fault == "access.denied"

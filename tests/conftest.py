@@ -24,6 +24,7 @@ from gateway.store.embedded import APP, OWNER, Server, create_database, create_r
 from gateway.store.engine import Store
 from gateway.store.place import Place
 from gateway.upgrade import upgrade
+from tests import markers
 
 TEMPLATE = "dn_test_template"
 _numbers = itertools.count(1)
@@ -96,6 +97,9 @@ def server() -> Iterator[Server | ForeignServer]:
         (folder / "pid").write_text(str(os.getpid()))
         with Server(folder / "data", durable=False) as embedded:
             yield embedded
+        log = (embedded.folder / "log" / "postgresql.log").read_text(encoding="utf-8", errors="replace")
+        assert "ready to accept connections" in log
+        assert markers.leaks(log) == []
 
 
 @pytest.fixture(scope="session")

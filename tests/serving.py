@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -171,7 +171,9 @@ class Gateway:
         self.http = httpx.Client(timeout=30, trust_env=False)
         if self.process is None:
             return 0
-        metrics = self.metrics() if self.process.poll() is None else ""
+        metrics = ""
+        with suppress(httpx.TransportError):  # it may be ending already
+            metrics = self.metrics()
         children = self.workers()
         self.process.terminate()
         status = self.process.wait(seconds)

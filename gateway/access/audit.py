@@ -70,6 +70,7 @@ def parameters(call: Call, outcome: Outcome = Outcome.OK, code: str | None = Non
 
 
 _INSERT = sql_values().encode()
+_INSERT_ATTEMPT = sql_values(login="(SELECT login FROM client WHERE login = %(audit_login)s)").encode()
 
 
 def write(connection: Connection, call: Call, outcome: Outcome = Outcome.OK, code: str | None = None) -> None:
@@ -83,10 +84,11 @@ def write_on(driver: Driver, call: Call, outcome: Outcome = Outcome.OK, code: st
 
 
 def write_attempt(driver: Driver, attempt: Attempt, outcome: Outcome, code: str) -> None:
-    """The record of a call that had no caller. A name that is not one of a client's form may be anything: left out."""
+    """The record of a call that had no caller. A name that is no client's may be a password or an ЕНП: left out."""
     login = attempt.login if attempt.login and LOGIN.fullmatch(attempt.login) else None
     _write_plain(
         driver,
+        _INSERT_ATTEMPT,
         trace=attempt.trace,
         login=login,
         address=attempt.address or None,
@@ -102,6 +104,7 @@ def note(connection: Connection, operation: str, details: Mapping[str, Any]) -> 
     """The record of what an operator did (service ``operator``): clients, secrets, export and retention of the audit."""
     _write_plain(
         driver_of(connection),
+        _INSERT,
         trace=str(uuid4()),
         service=_OPERATOR,
         operation=operation,
@@ -110,5 +113,5 @@ def note(connection: Connection, operation: str, details: Mapping[str, Any]) -> 
     )
 
 
-def _write_plain(driver: Driver, **given: Any) -> None:
-    driver.execute(_INSERT, {f"audit_{name}": given.get(name) for name in AUDIT_COLUMNS})
+def _write_plain(driver: Driver, statement: bytes, **given: Any) -> None:
+    driver.execute(statement, {f"audit_{name}": given.get(name) for name in AUDIT_COLUMNS})

@@ -99,7 +99,7 @@ class Denied(GatewayError):
 class Attempt:
     """A call that was refused before it had a caller.
 
-    ``login`` is the name it gave, kept only if it has the form of one; ``operation`` is one of the contract or empty.
+    ``login`` is the name it gave, recorded only if a client has it; ``operation`` is one of the contract or empty.
     """
 
     service: str

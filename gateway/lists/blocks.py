@@ -80,9 +80,10 @@ def read(store: Store, driver: Driver, part: Part, render: LineRenderer) -> list
     if not found:
         _freeze(store, part.piece_id)
         found = driver.execute(queries.BLOCKS, numbers).fetchall()
+    made = _rendered(driver, part.piece_id, [row for row in found if row[2] is None], render)
     lines: list[bytes] = []
-    for number, ids, body in found:
-        block = unpack(body) if body is not None else _rendered(driver, part.piece_id, number, ids, render)
+    for number, _, body in found:
+        block = made[number] if body is None else unpack(body)
         offset = number * BLOCK
         lines += block[max(0, part.first - offset) : part.last - offset]
     if len(lines) != part.last - part.first:
@@ -97,11 +98,18 @@ def _freeze(store: Store, piece_id: int) -> None:
             queries.freeze_at(connection, piece_id, organisation, seq, json.loads(choice))
 
 
-def _rendered(driver: Driver, piece_id: int, number: int, ids: Sequence[int], render: LineRenderer) -> list[bytes]:
+def _rendered(
+    driver: Driver, piece_id: int, missing: Sequence[tuple[Any, ...]], render: LineRenderer
+) -> dict[int, list[bytes]]:
+    """Blocks rendered for the first time, by number, and stored for the next."""
+    if not missing:
+        return {}
     organisation, seq, _, _ = _piece(driver, piece_id)
-    block = render(lines_at(driver, organisation, seq, ids))
-    keep(driver, piece_id, number, block)
-    return block
+    ids = [id for row in missing for id in row[1]]
+    lines = iter(render(lines_at(driver, organisation, seq, ids)))
+    made = {row[0]: [next(lines) for _ in row[1]] for row in missing}
+    driver.execute(queries.RENDERED, (list(made), [pack(block) for block in made.values()], piece_id))
+    return made
 
 
 def pack(lines: Sequence[bytes]) -> bytes:
@@ -110,11 +118,6 @@ def pack(lines: Sequence[bytes]) -> bytes:
 
 def unpack(body: bytes) -> list[bytes]:
     return zstandard.decompress(body).split(_SEPARATOR)
-
-
-def keep(driver: Driver, piece_id: int, number: int, block: Sequence[bytes], keys: str | None = None) -> None:
-    """Stores a rendered block."""
-    driver.execute(queries.RENDERED, (pack(block), keys, piece_id, number))
 
 
 def _piece(driver: Driver, piece_id: int) -> tuple[str, int, bool, str]:

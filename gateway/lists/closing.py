@@ -74,5 +74,10 @@ class Closing(Frame):
         driver = driver_of(connection)
         for row in queries.blocks_with_keys(connection, piece["id"]):
             lines = blocks.lines_at(driver, organisation, piece["seq"], row["ids"])
-            keys = "\n".join(map(blocks.key_of, lines))
-            blocks.keep(driver, piece["id"], row["number"], render(lines), keys)
+            queries.seal_block(
+                connection,
+                piece_id=piece["id"],
+                number=row["number"],
+                body=blocks.pack(render(lines)),
+                keys="\n".join(map(blocks.key_of, lines)),
+            )

@@ -112,17 +112,18 @@ class Pages(Frame):
         expires_at = now + timedelta(hours=self.settings.snapshot_hours)
         names = queries.organisations(connection) if organisation is None else [organisation]
         have = queries.pieces(connection, names, wish.piece_key, now)
+        queries.extend(connection, [row["id"] for row in have.values()], expires_at)
         counted = wish.values["type"] == "OBSERVED" and wish.values["running"]
         for name in names:
             if name in have:
                 continue
             if counted:
-                queries.count(connection, name, wish.piece_key, wish.values, expires_at)
+                if made := queries.count(connection, name, wish.piece_key, wish.values, expires_at):
+                    have[name] = made
             else:
                 queries.freeze(connection, name, wish.piece_key, wish.values, 0, expires_at)
         if len(have) < len(names):
             have = queries.pieces(connection, names, wish.piece_key, now)
-        queries.extend(connection, [row["id"] for row in have.values()], expires_at)
         rows = [have[name] for name in names if name in have]
         head = self._name(connection, call, wish, rows, now, None, expires_at, organisation)
         lines: list[Line] = []

@@ -520,6 +520,7 @@ def _count(filters: Collection[str]) -> str:
         SELECT :organisation, :choice, seq, 0, now(), (SELECT count(*) FROM entry e WHERE {_observed(filters)}), false,
                :expires_at
         FROM list_ledger WHERE organisation = :organisation ON CONFLICT DO NOTHING
+        RETURNING organisation, id, total, seq, frozen
     """
 
 
@@ -605,11 +606,16 @@ def freeze(
     _bound(connection, sql, values, organisation=organisation, choice=choice, edition=edition, expires_at=expires_at)
 
 
-def count(connection: Connection, organisation: str, choice: str, values: Mapping[str, Any], expires_at: Any) -> None:
-    """Names the list of those under observation now by the number of the ledger; who they were is found when asked for."""
-    _bound(
-        connection, _count(_filters(values)), values, organisation=organisation, choice=choice, expires_at=expires_at
-    )
+def count(
+    connection: Connection, organisation: str, choice: str, values: Mapping[str, Any], expires_at: Any
+) -> RowMapping | None:
+    """Names the list of those under observation now by the number of the ledger; who they were is found when asked for.
+
+    None if there is no ledger, or the piece was made by another transaction that this one cannot see.
+    """
+    sql = _count(_filters(values))
+    made = _bound(connection, sql, values, organisation=organisation, choice=choice, expires_at=expires_at)
+    return made.mappings().one_or_none()
 
 
 def freeze_at(connection: Connection, piece_id: int, organisation: str, seq: int, filters: Mapping[str, Any]) -> None:
@@ -644,7 +650,8 @@ def pieces(connection: Connection, organisations: Sequence[str], choice: str, un
 
 def extend(connection: Connection, ids: Sequence[int], expires_at: datetime) -> None:
     """Keeps pieces at least as long as the snapshot that now names them."""
-    connection.execute(_EXTEND, {"ids": list(ids), "expires_at": expires_at})
+    if ids:
+        connection.execute(_EXTEND, {"ids": list(ids), "expires_at": expires_at})
 
 
 def organisations(connection: Connection) -> list[str]:
@@ -663,6 +670,7 @@ _INSERT_PIECE = text(
 _INSERT_BLOCK = text(
     "INSERT INTO list_block (piece_id, number, ids, body) VALUES (:piece_id, :number, :ids, :body)"
 ).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
+_SEAL_BLOCK = text("UPDATE list_block SET body = :body, keys = :keys WHERE piece_id = :piece_id AND number = :number")
 _BLOCKS_WITH_KEYS = text("SELECT number, ids, body, keys FROM list_block WHERE piece_id = :piece_id ORDER BY number")
 
 
@@ -674,6 +682,11 @@ def insert_piece(connection: Connection, **values: Any) -> int | None:
 
 def insert_block(connection: Connection, **values: Any) -> None:
     connection.execute(_INSERT_BLOCK, values)
+
+
+def seal_block(connection: Connection, **values: Any) -> None:
+    """Rendered lines and filter keys of a block of a month close."""
+    connection.execute(_SEAL_BLOCK, values)
 
 
 def blocks_with_keys(connection: Connection, piece_id: int) -> Rows:
@@ -759,7 +772,10 @@ PIECE = "SELECT organisation, seq, frozen, choice FROM list_piece WHERE id = %s"
 
 BLOCKS = "SELECT number, ids, body FROM list_block WHERE piece_id = %s AND number BETWEEN %s AND %s ORDER BY number"
 
-RENDERED = "UPDATE list_block SET body = %s, keys = %s WHERE piece_id = %s AND number = %s"
+RENDERED = """
+    UPDATE list_block b SET body = r.body FROM unnest(%s::int[], %s::bytea[]) AS r(number, body)
+    WHERE b.piece_id = %s AND b.number = r.number
+"""
 
 LINES_AT = f"""
     SELECT CASE WHEN e.organisation <> %(organisation)s OR e.seq > %(seq)s THEN e.id END, {LINE_SQL.format(e="e")}

@@ -12,16 +12,18 @@ import gzip
 import re
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from typing import IO
 
 from gateway.domain.persons import enp_error, name_key, snils_digits, snils_error
 from gateway.errors import GatewayError
+from gateway.people.digits import all_enp, all_snils
 from gateway.people.names import name_error, tidy
 
 COLUMNS = (
@@ -34,11 +36,11 @@ POLICY_KINDS = frozenset(("", *"123456789", *"СВЕПЭКХМЦ"))
 """Kinds of policies: digits as in F008, letters as the federal register has them."""
 
 BLOCK_BYTES = 256 * 1024
+_AT_ONCE, _ONE_BY_ONE = 256, 4
 _LONGEST = 64 * 1024
 _MEMO = 300_000
 _OLDEST_BIRTH = date(1890, 1, 1)
 _POLICY_NUMBER = re.compile(r"[0-9A-Za-zА-Яа-яЁё/№ -]{0,20}")
-_LATEST = date.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,33 +66,34 @@ class Block:
 
 
 class _Keys(dict[bytes, bytes]):
-    """Names met before with their keys. A name that is not stored as it stands is a KeyError: the line is read slowly."""
+    """Keys of names met before. A name that is not stored as it stands is a KeyError: the line needs a closer look.
+
+    ``before`` stands before each key, and then an absent name has the empty one.
+    """
+
+    def __init__(self, before: bytes = b"") -> None:
+        self._before = before
 
     def __missing__(self, name: bytes) -> bytes:
         try:
             text = name.decode()
         except UnicodeDecodeError:
             raise KeyError from None
+        if not text and self._before:
+            return b""
         if name_error(text) or tidy(text) != text:
             raise KeyError
         if len(self) >= _MEMO:
             self.clear()
-        self[name] = key = name_key(text, "").encode()
+        self[name] = key = self._before + name_key(text, "").encode()
         return key
 
 
-class _Days(dict[bytes, date]):
-    """Days ``yyyy-MM-dd`` met before that lie between ``first`` and ``last``; anything else is a KeyError."""
-
-    def __init__(self, first: date, last: date) -> None:
-        self._first, self._last = first, last
-
-    def __missing__(self, text: bytes) -> date:
-        day = _day(text.decode("ascii", "replace"))
-        if day is None or not self._first <= day <= self._last:
-            raise KeyError
-        self[text] = day
-        return day
+@cache
+def _days(first: date, last: date) -> frozenset[bytes]:
+    """Every day of the span as it stands in a file."""
+    start, count = first.toordinal(), (last - first).days + 1
+    return frozenset(date.fromordinal(start + n).isoformat().encode() for n in range(count))
 
 
 def _day(text: str) -> date | None:
@@ -98,10 +101,6 @@ def _day(text: str) -> date | None:
         return date.fromisoformat(text) if len(text) == 10 and text.isascii() else None
     except ValueError:
         return None
-
-
-def _bytes(words: Iterable[str]) -> frozenset[bytes]:
-    return frozenset(word.encode() for word in words)
 
 
 class Lines:
@@ -117,61 +116,86 @@ class Lines:
         if len(set(names)) != len(names) or not set(names) <= set(COLUMNS):
             raise GatewayError("load.columns-unknown")
         self.columns = tuple(names)
-        self._direct = self.columns == COLUMNS
         # an absent column is read as the empty field that stands after the last one
         self._pick = itemgetter(*(names.index(name) if name in names else len(names) for name in COLUMNS))
         self._insurers = frozenset(("", *insurers))
         self._organisations = frozenset(("", *organisations))
         self._flags = frozenset("10" if "insured_in_region" in names else ("",))
         self._today = today
-        self._keys, self._born, self._since = _Keys(), _Days(_OLDEST_BIRTH, today), _Days(date.min, today)
+        self._codes = [
+            (name, frozenset(code.encode() for code in codes))
+            for name, codes in (
+                ("sex", SEXES),
+                ("policy_kind", POLICY_KINDS),
+                ("insurer", self._insurers),
+                ("insured_in_region", self._flags),
+                ("attached_organisation", self._organisations),
+            )
+            if name in names
+        ]
+        self._names, self._middle_names = _Keys(), _Keys(b" ")
+        self._days = _days(_OLDEST_BIRTH, today)
 
     def block(self, lines: Sequence[bytes], first_line: int) -> Block:
         """Ready lines of lines in UTF-8, numbered from ``first_line``; empty ones are passed over."""
         ready: list[bytes] = []
         refused: list[Refused] = []
-        width, direct, pick, add, keys = len(self.columns), self._direct, self._pick, ready.append, self._keys
-        born, attached = self._born, self._since
-        sexes, kinds, flags = _bytes(SEXES), _bytes(POLICY_KINDS), _bytes(self._flags)
-        insurers, organisations = _bytes(self._insurers), _bytes(self._organisations)
-        number = first_line - 1
-        for number, line in enumerate(lines, first_line):
-            fields: Sequence[bytes] = line.split(b";")
-            try:
-                if len(fields) != width:
-                    raise KeyError
-                if not direct:
-                    fields = pick((*fields, b""))
-                enp, snils, last, first, middle, birth, sex, kind, policy, insurer, insured, where, since, death = (
-                    fields
-                )
-                if (
-                    enp_error(enp.decode("latin-1"))
-                    or (snils and (len(snils) != 11 or snils_error(snils.decode("latin-1"))))
-                    or sex not in sexes
-                    or kind not in kinds
-                    or (policy != enp and policy and not (policy.isdigit() and len(policy) < 21))
-                    or insurer not in insurers
-                    or insured not in flags
-                    or where not in organisations
-                    or (since and not attached[since])
-                    or born[birth] > (attached[death] if death else _LATEST)
-                ):
-                    raise KeyError
-                name = (
-                    b"%b %b %b" % (keys[last], keys[first], keys[middle])
-                    if middle
-                    else b"%b %b" % (keys[last], keys[first])
-                )
-                add(b"%d;%b;%b\n" % (number, line, name))
-            except KeyError:
-                if line and line != b"\r":
-                    slow = self._slowly(line, number)
-                    if isinstance(slow, Refused):
-                        refused.append(slow)
-                    else:
-                        add(slow)
-        return Block(number, len(ready), b"".join(ready), tuple(refused))
+        taken = 0
+        for start in range(0, len(lines), _AT_ONCE):
+            taken += self._take(lines[start : start + _AT_ONCE], first_line + start, ready, refused)
+        return Block(first_line + len(lines) - 1, taken, b"".join(ready), tuple(refused))
+
+    def _take(self, lines: Sequence[bytes], first: int, ready: list[bytes], refused: list[Refused]) -> int:
+        """Quickly if all of these are right and clean; else in halves, and the last few one by one."""
+        quick = self._quickly(lines, first)
+        if quick is not None:
+            ready.append(quick)
+            return len(lines)
+        if len(lines) > _ONE_BY_ONE:
+            half = len(lines) // 2
+            return self._take(lines[:half], first, ready, refused) + self._take(
+                lines[half:], first + half, ready, refused
+            )
+        taken = 0
+        for number, line in enumerate(lines, first):
+            if line.strip():
+                slow = self._slowly(line, number)
+                if isinstance(slow, Refused):
+                    refused.append(slow)
+                else:
+                    ready.append(slow)
+                    taken += 1
+        return taken
+
+    def _quickly(self, lines: Sequence[bytes], first: int) -> bytes | None:
+        """All lines made ready column by column; None if any of them needs a closer look."""
+        rows = [line.split(b";") for line in lines]
+        if set(map(len, rows)) != {len(self.columns)}:
+            return None
+        columns = dict(zip(self.columns, zip(*rows, strict=True), strict=True))
+        enps, policies = columns["enp"], columns.get("policy_number", ())
+        if not (
+            all_enp(enps)
+            and all_snils(tuple(filter(None, columns.get("snils", ()))))
+            and all(codes.issuperset(columns[name]) for name, codes in self._codes)
+            and self._days.issuperset(columns["birth_date"])
+            and self._days.issuperset(filter(None, columns.get("attached_since", ())))
+            and not any(
+                death and (death not in self._days or death < birth)
+                for death, birth in zip(columns.get("death_date", ()), columns["birth_date"], strict=False)
+            )
+            and all(not policy or policy == enp for policy, enp in zip(policies, enps, strict=False))
+        ):
+            return None
+        names = self._names
+        try:
+            last = map(names.__getitem__, columns["last_name"])
+            given = map(names.__getitem__, columns["first_name"])
+            middle = map(self._middle_names.__getitem__, columns.get("middle_name", (b"",) * len(lines)))
+            made = zip(range(first, first + len(lines)), lines, last, given, middle, strict=True)
+            return b"".join([b"%d;%b;%b %b%b\n" % one for one in made])
+        except KeyError:
+            return None
 
     def _slowly(self, line: bytes, number: int) -> bytes | Refused:
         """A line that the quick way does not take: unquoted, trimmed, and judged rule by rule."""
@@ -257,6 +281,8 @@ class Extract:
             if len(rest) > _LONGEST:
                 raise GatewayError("load.file", what="нет конца строки")
             if whole:
+                if b"\r" in whole:
+                    whole = whole.replace(b"\r\n", b"\n")
                 if self.encoding != "utf-8":
                     whole = whole.decode(self.encoding, "replace").encode()
                 block = self._lines.block(whole.split(b"\n"), line)

@@ -1,6 +1,7 @@
 """C7: names, ЕНП, СНИЛС and passwords that are sent anywhere appear in no fault, result, log, metric or audit record.
 
-`tests.serving` looks for them in the log and the metrics of every gateway that any test runs, and in every fault.
+`tests.serving` looks for them in the log and the metrics of every gateway that any test runs, and in every fault;
+`tests/conftest.py` in the log of PostgreSQL after the whole run.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -17,7 +17,6 @@ from sqlalchemy import text
 
 from gateway.domain.persons import make_snils
 from gateway.services.contract import Operation
-from gateway.store.embedded import Server
 from tests import fields, markers
 from tests.acceptance.messages import add, added, body, conduct, operations
 from tests.attack import raw
@@ -152,8 +151,6 @@ def test_nothing_was_written(gateway: Gateway) -> None:
     """After all of the above."""
     found = written(gateway)
     assert gateway.records() > 500 and "GetPersonEntries" in found
-    lines = found.splitlines()
-    print([l[max(0, l.find(x) - 200) : l.find(x) + 200] for x in markers.leaks(found) for l in lines if x in l][:6])
     assert markers.leaks(found) == []
 
 
@@ -164,11 +161,3 @@ def test_the_search_finds(gateway: Gateway) -> None:
         for shape in shapes if markers.LAST_NAME in one else shapes[:1]:
             assert markers.leaks(shape), shape
     assert markers.leaks("4f1c9d0a 1234567890123456 12345678901 client=clinic Поликлиника 400001") == []
-
-
-def test_the_log_of_postgresql(server: Any) -> None:
-    """The embedded server's own log, over the whole run so far."""
-    if isinstance(server, Server):
-        log = (Path(server.folder) / "log" / "postgresql.log").read_text(encoding="utf-8", errors="replace")
-        assert "database system is ready" in log
-        assert markers.leaks(log) == []

@@ -239,12 +239,14 @@ def test_what_lies_outside_is_audited_apart(store: Store, make_call: MakeCall, r
     ]
 
 
+@pytest.mark.usefixtures("client")
 def test_an_attempt_without_a_caller_is_recorded_without_what_it_typed(store: Store, records: Records) -> None:
     error = GatewayError("access.denied")
-    for login in ("clinic-1", "Иванов Иван", None):
+    for login in ("clinic-1", "clinic-2", "Иванов Иван", None):
         calls.refuse(store, Attempt("Exchange", "Ping", str(uuid4()), "10.0.0.1", login), error)
     assert [(one.login, one.outcome, one.code) for one in records()] == [
         ("clinic-1", "REFUSED", "access.denied"),
+        (None, "REFUSED", "access.denied"),
         (None, "REFUSED", "access.denied"),
         (None, "REFUSED", "access.denied"),
     ]

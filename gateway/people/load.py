@@ -139,8 +139,8 @@ class _Load:
     def fill(self) -> None:
         """Straight into the empty table, indexes after. A person's id is its line, which tells repeated lines apart."""
         self.driver.execute(queries.NO_CHANGED_PERSON)
-        definitions = rebuild.drop(self.driver, ["person"])
-        self._copy("person", "id")
+        definitions = rebuild.strip(self.driver, ["person"])
+        self._copy("person", "id", " FREEZE,")
         for definition in definitions:
             self.tell("Построение индексов", self.counts.taken)
             try:
@@ -177,8 +177,8 @@ class _Load:
         self.refusals.add(Refused(line, "load.repeated") for line in lines)
         self.counts.taken -= len(lines)
 
-    def _copy(self, table: str, number: str) -> None:
-        statement = queries.copy_extract(table, (number, *self.columns, "name_key"))
+    def _copy(self, table: str, number: str, option: str = "") -> None:
+        statement = queries.copy_extract(table, (number, *self.columns, "name_key"), option)
         with (
             self.driver.cursor() as cursor,
             cursor.copy(statement.encode()) as copy,

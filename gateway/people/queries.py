@@ -167,9 +167,9 @@ ANALYZE_CHANGED = "ANALYZE changed_line"
 ANALYZE_PERSON = "ANALYZE person"
 
 
-def copy_extract(table: str, columns: Sequence[str]) -> str:
-    """Takes ready lines of an extract."""
-    return f"COPY {table} ({', '.join(columns)}) FROM STDIN (DELIMITER ';', NULL '')"
+def copy_extract(table: str, columns: Sequence[str], option: str = "") -> str:
+    """Takes ready lines of an extract; ``option`` stands before the others."""
+    return f"COPY {table} ({', '.join(columns)}) FROM STDIN ({option} DELIMITER ';', NULL '')"
 
 
 def find_changed(columns: Sequence[str]) -> str:

@@ -29,9 +29,9 @@ def has_icd10(connection: Connection) -> bool:
 
 
 def copy_block(driver: Driver, table: str, columns: Sequence[str], block: bytes) -> None:
-    """Takes ready lines."""
+    """Takes ready lines into a table that this transaction has renewed."""
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (DELIMITER ';', NULL '')").format(sql.Identifier(table), names)
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FREEZE, DELIMITER ';', NULL '')").format(sql.Identifier(table), names)
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(block)
 

@@ -125,7 +125,7 @@ def _specialties(teams: Iterable[Sequence[Doctor]]) -> set[str]:
 def _copy(driver: Driver, plan: chronicle.Plan, tell: Progress) -> None:
     """Rows are made in another process and copied here; indexes and constraints are built over the filled tables."""
     rebuild.memory(driver)
-    definitions = rebuild.drop(driver, chronicle.TABLES)
+    definitions = rebuild.strip(driver, chronicle.TABLES)
     done = 0
     with Apart(chronicle.blocks, plan) as blocks:
         for table, rows, block in blocks:

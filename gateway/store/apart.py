@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from threading import active_count
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -21,9 +22,11 @@ class Apart(Generic[T]):
     """
 
     def __init__(self, source: Callable[..., Iterable[T]], *arguments: Any) -> None:
-        context = get_context("spawn")
+        # a copy of this process starts at once, but only a process of one thread may be copied
+        context = get_context("fork") if active_count() == 1 else get_context("spawn")
         self._out, self._into = context.Pipe(duplex=False)
-        self._process = context.Process(target=_run, args=(self._into, source, arguments), daemon=True)
+        work = (self._into, self._out, source, arguments)
+        self._process = context.Process(target=_run, args=work, daemon=True)
 
     def __enter__(self) -> Iterator[T]:
         self._process.start()
@@ -48,9 +51,12 @@ class Apart(Generic[T]):
         self._out.close()
 
 
-def _run(out: Connection, source: Callable[..., Iterable[Any]], arguments: tuple[Any, ...]) -> None:
+def _run(out: Connection, end: Connection, source: Callable[..., Iterable[Any]], arguments: tuple[Any, ...]) -> None:
     # Ctrl-C reaches the whole group of processes; the one that takes the rows decides and ends this one
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # with no other end of the pipe open here, writing fails as soon as nobody reads
+    end.close()
     try:
         for item in source(*arguments):
             out.send((item, None))

@@ -1,12 +1,13 @@
-"""Tables without their secondary indexes and constraints while they are filled, for the owner of the schema.
+"""Empty tables stripped of keys, indexes and constraints while they are filled, for the owner of the schema.
 
-Rebuilding an index over filled rows costs a fraction of keeping it while they come. All of it stands in the caller's
-transaction: whatever happens, the indexes are there after it.
+Building an index over filled rows costs a fraction of keeping it while they come, and a table that is truncated in the
+transaction that fills it needs no log where ``wal_level`` is minimal. All of it stands in the caller's transaction:
+whatever happens, the indexes are there after it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -14,17 +15,20 @@ from psycopg import sql
 from gateway.store.engine import Driver
 
 _CONSTRAINTS = """
-    SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
-    WHERE conrelid = ANY(%s::regclass[]) AND contype IN ('f', 'u', 'x') ORDER BY contype DESC, conname
+    SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), contype = 'f', contype = 'p' FROM pg_constraint
+    WHERE conrelid = ANY(%(tables)s::regclass[]) AND contype IN ('f', 'p', 'u', 'x')
+       OR confrelid = ANY(%(tables)s::regclass[]) AND contype = 'f'
+    ORDER BY contype <> 'f', contype <> 'x', contype <> 'u', conname
 """
 _INDEXES = """
     SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid) FROM pg_index i
-    WHERE i.indrelid = ANY(%s::regclass[]) AND NOT i.indisprimary
-      AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)
+    WHERE i.indrelid = ANY(%(tables)s::regclass[])
+      AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.contype <> 'f')
     ORDER BY i.indisunique DESC, 1
 """
 _OWNS = """
-    SELECT bool_and(pg_has_role(current_user, relowner, 'USAGE')) FROM pg_class WHERE oid = ANY(%s::regclass[])
+    SELECT bool_and(pg_has_role(current_user, relowner, 'USAGE')) FROM pg_class
+    WHERE oid = ANY(%(tables)s::regclass[])
 """
 
 
@@ -37,28 +41,47 @@ class Definition:
 
 
 def owns(driver: Driver, tables: Iterable[str]) -> bool:
-    """Whether the role may drop indexes of these tables."""
-    row = driver.execute(_OWNS, [list(tables)]).fetchone()
+    """Whether the role may strip these tables."""
+    row = driver.execute(_OWNS, {"tables": list(tables)}).fetchone()
     return row is not None and bool(row[0])
 
 
-def drop(driver: Driver, tables: Iterable[str]) -> list[Definition]:
-    """Drops secondary indexes, then foreign, unique and exclusion constraints; primary keys stay.
+def strip(driver: Driver, tables: Iterable[str]) -> list[Definition]:
+    """Takes keys, indexes and foreign keys (also those that point here) from empty tables and renews their files.
 
-    Returns what makes them again, unique ones first and foreign keys last, for `restore`.
+    Returns what makes them again in the order for `restore`: primary keys, unique indexes, others, foreign keys last.
+    Raises ValueError if a table has rows.
     """
     names = list(tables)
-    constraints = driver.execute(_CONSTRAINTS, [names]).fetchall()
-    indexes = driver.execute(_INDEXES, [names]).fetchall()
-    foreign: list[Definition] = []
-    own: list[Definition] = []
-    for table, name, definition in constraints:
-        add = f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"
-        (foreign if definition.startswith("FOREIGN KEY") else own).append(Definition(name, add))
+    constraints = driver.execute(_CONSTRAINTS, {"tables": names}).fetchall()
+    indexes = driver.execute(_INDEXES, {"tables": names}).fetchall()
+    for table, name, *_ in constraints:
         driver.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(sql.Identifier(table), sql.Identifier(name)))
     for name, _ in indexes:
         driver.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
-    return [*(Definition(name, definition) for name, definition in indexes), *own, *foreign]
+    _renew(driver, names)
+    return [
+        *_additions(row for row in constraints if row[4]),
+        *(Definition(name, definition) for name, definition in indexes),
+        *_additions(row for row in constraints if not row[3] and not row[4]),
+        *_additions(row for row in constraints if row[3]),
+    ]
+
+
+def _additions(constraints: Iterable[Sequence[str]]) -> list[Definition]:
+    return [
+        Definition(name, f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+        for table, name, definition, *_ in constraints
+    ]
+
+
+def _renew(driver: Driver, tables: Sequence[str]) -> None:
+    for table in tables:
+        lock = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(table))
+        driver.execute(lock)
+        if driver.execute(sql.SQL("SELECT FROM {} LIMIT 1").format(sql.Identifier(table))).rowcount:
+            raise ValueError(f"{table} has rows")
+    driver.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(map(sql.Identifier, tables))))
 
 
 def restore(driver: Driver, definition: Definition) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,16 +14,19 @@ from zoneinfo import ZoneInfo
 
 import click
 import psycopg
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway import __version__, settings
+from gateway import __version__, phrases, settings
 from gateway.domain.clock import Clock
 from gateway.errors import GatewayError
 from gateway.settings import Settings
 from gateway.store.place import Place, open_place
 
+phrases.install()
 
-class Commands(click.Group):
+
+class Commands(phrases.Group):
     """Refusals become one Russian line and exit code 1, Ctrl-C exit code 130: never a traceback for what is expected."""
 
     def invoke(self, context: click.Context) -> object:
@@ -43,7 +46,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, message="%(version)s")
+@click.version_option(__version__, message="%(version)s", help="показать версию")
 @click.option("--config", type=click.Path(dir_okay=False), help="файл настроек TOML (или переменная DN_GATEWAY_CONFIG)")
 @click.option("--data", type=click.Path(file_okay=False), help="каталог встроенной базы и файлов шлюза")
 @click.pass_context
@@ -197,7 +200,7 @@ def doctor(load: Load) -> None:
 
 
 @main.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", metavar="ФАЙЛ", type=click.Path(dir_okay=False, path_type=Path))
 @click.pass_obj
 def backup(load: Load, file: Path) -> None:
     """Записать копию базы данных в файл (pg_dump)."""
@@ -209,7 +212,7 @@ def backup(load: Load, file: Path) -> None:
 
 
 @main.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", metavar="ФАЙЛ", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.pass_obj
 def restore(load: Load, file: Path) -> None:
     """Восстановить пустую базу данных из копии (pg_restore) и обновить её схему."""
@@ -231,7 +234,7 @@ def client() -> None:
 
 
 @client.command("add")
-@click.argument("login")
+@click.argument("login", metavar="КЛИЕНТ")
 @click.option(
     "--kind", type=click.Choice(["MO", "INSURER", "FUND"]), default="MO", show_default=True, help="вид клиента"
 )
@@ -245,28 +248,33 @@ def client_add(
     load: Load, login: str, kind: str, organisations: Sequence[str], insurer: str | None, rights: Sequence[str],
     name: str, per_minute: int | None,
 ) -> None:  # fmt: skip
-    """Добавить клиента LOGIN и показать его секрет (один раз)."""
+    """Добавить клиента и показать его секрет (один раз)."""
     from gateway.access import clients
-    from gateway.access import rights as known
 
-    groups = {"all": known.ALL, "read": known.READING}
-    named = {right for one in rights for right in groups.get(one, {one})}
     with _place(load) as (place, _), place.app().begin() as connection:
         secret = clients.add(
-            connection, login, kind, organisations=organisations, insurer=insurer, rights=named, name=name,
+            connection, login, kind, organisations=organisations, insurer=insurer, rights=_named(rights), name=name,
             requests_per_minute=per_minute,
         )  # fmt: skip
     click.echo(f"Клиент {login} добавлен. Секрет (больше не показывается): {secret}")
 
 
+def _named(rights: Sequence[str]) -> set[str]:
+    """Rights by the words of the command line: names of operations, ``all``, ``read``."""
+    from gateway.access import rights as known
+
+    groups = {"all": known.ALL, "read": known.READING}
+    return {right for one in rights for right in groups.get(one, {one})}
+
+
 @client.command("rotate")
-@click.argument("login")
+@click.argument("login", metavar="КЛИЕНТ")
 @click.option(
     "--overlap-hours", type=click.IntRange(0), default=72, show_default=True, help="сколько действует прежний секрет"
 )
 @click.pass_obj
 def client_rotate(load: Load, login: str, overlap_hours: int) -> None:
-    """Выдать клиенту LOGIN новый секрет; прежний действует ещё указанное время."""
+    """Выдать клиенту новый секрет; прежний действует ещё указанное время."""
     from gateway.access import clients
 
     with _place(load) as (place, _), place.app().begin() as connection:
@@ -288,15 +296,79 @@ def client_list(load: Load) -> None:
 
 
 @client.command("disable")
-@click.argument("login")
+@click.argument("login", metavar="КЛИЕНТ")
 @click.pass_obj
 def client_disable(load: Load, login: str) -> None:
-    """Отключить клиента LOGIN."""
+    """Отключить клиента, какой бы секрет он ни передал."""
     from gateway.access import clients
 
     with _place(load) as (place, _), place.app().begin() as connection:
         clients.disable(connection, login)
     click.echo(f"Клиент {login} отключён")
+
+
+@client.command("enable")
+@click.argument("login", metavar="КЛИЕНТ")
+@click.pass_obj
+def client_enable(load: Load, login: str) -> None:
+    """Снова разрешить отключённому клиенту вызовы."""
+    from gateway.access import clients
+
+    with _place(load) as (place, _), place.app().begin() as connection:
+        clients.enable(connection, login)
+    click.echo(f"Клиент {login} действует")
+
+
+@client.command("revoke")
+@click.argument("login", metavar="КЛИЕНТ")
+@click.pass_obj
+def client_revoke(load: Load, login: str) -> None:
+    """Отозвать все секреты клиента немедленно; новый выдаёт rotate."""
+    from gateway.access import clients
+
+    with _place(load) as (place, _), place.app().begin() as connection:
+        revoked = clients.revoke(connection, login)
+    click.echo(f"Отозвано секретов: {revoked}")
+
+
+@client.command("grant")
+@click.argument("login", metavar="КЛИЕНТ")
+@click.argument("rights", metavar="ПРАВО…", nargs=-1, required=True)
+@click.pass_obj
+def client_grant(load: Load, login: str, rights: Sequence[str]) -> None:
+    """Добавить клиенту права: имена операций, all или read."""
+    from gateway.access import clients
+
+    with _place(load) as (place, _), place.app().begin() as connection:
+        now = clients.grant(connection, login, _named(rights))
+    click.echo(f"Права клиента {login}: {', '.join(now)}")
+
+
+@client.command("withdraw")
+@click.argument("login", metavar="КЛИЕНТ")
+@click.argument("rights", metavar="ПРАВО…", nargs=-1, required=True)
+@click.pass_obj
+def client_withdraw(load: Load, login: str, rights: Sequence[str]) -> None:
+    """Убрать у клиента права: имена операций, all или read."""
+    from gateway.access import clients
+
+    with _place(load) as (place, _), place.app().begin() as connection:
+        now = clients.withdraw(connection, login, _named(rights))
+    click.echo(f"Права клиента {login}: {', '.join(now) or 'нет'}")
+
+
+@client.command("certificate")
+@click.argument("login", metavar="КЛИЕНТ")
+@click.argument("sha256", metavar="ОТПЕЧАТОК")
+@click.option("--revoke", is_flag=True, help="отозвать, а не добавить")
+@click.pass_obj
+def client_certificate(load: Load, login: str, sha256: str, revoke: bool) -> None:
+    """Принимать сертификат клиента по отпечатку SHA-256 или отозвать его."""
+    from gateway.access import clients
+
+    with _place(load) as (place, _), place.app().begin() as connection:
+        (clients.revoke_certificate if revoke else clients.add_certificate)(connection, login, sha256)
+    click.echo("Сертификат отозван" if revoke else "Сертификат принимается")
 
 
 # dictionaries and people ----------------------------------------------------------------------------------------------
@@ -308,18 +380,24 @@ def nsi() -> None:
 
 
 @nsi.command("load")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", metavar="ФАЙЛ", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--dictionary", help="имя справочника, если оно не видно из файла")
-@click.option("--valid-from", type=click.DateTime(["%Y-%m-%d"]), help="с какого дня действует издание")
+@click.option(
+    "--valid-from", type=click.DateTime(["%Y-%m-%d"]), metavar="ГГГГ-ММ-ДД", help="с какого дня действует издание"
+)
 @click.option("--edition", help="обозначение издания")
 @click.pass_obj
 def nsi_load(load: Load, file: Path, dictionary: str | None, valid_from: datetime | None, edition: str | None) -> None:
     """Загрузить издание справочника: официальный файл МКБ-10 или собственный CSV."""
+    from gateway.access import audit as audit_records
     from gateway.nsi import editions
 
     since = valid_from.date() if valid_from else None
     with _place(load) as (place, _), place.app().begin() as connection:
         made = editions.load(connection, file, dictionary, since, edition)
+        if not made.already:
+            loaded = {"dictionary": made.dictionary, "edition": made.version, "rows": made.rows}
+            audit_records.note(connection, "DictionaryLoad", loaded)
     done = "уже загружен" if made.already else "загружен"
     click.echo(f"{made.dictionary} {done}: издание {made.version} с {made.valid_from:%d.%m.%Y}, строк {made.rows}")
 
@@ -341,14 +419,15 @@ def insured() -> None:
 
 
 @insured.command("load")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", metavar="ФАЙЛ", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="куда записать отказанные строки (CSV)")
 @click.pass_obj
 def insured_load(load: Load, file: Path, report: Path | None) -> None:
     """Загрузить выписку из регионального сегмента ЕРЗЛ (CSV)."""
+    from gateway.access import audit as audit_records
     from gateway.lists import Lists
     from gateway.nsi.dictionaries import Nsi
-    from gateway.people.load import load_insured
+    from gateway.people.load import LoadCounts, load_insured
 
     def tell(stage: str, done: int) -> None:
         click.echo(f"\r{stage}: {done}        ", nl=False, err=True)
@@ -356,12 +435,17 @@ def insured_load(load: Load, file: Path, report: Path | None) -> None:
     with _place(load) as (place, values):
         owner, clock = place.owner(), _clock(values)
         lists = Lists(values, Nsi(owner, clock), clock)
+
+        def follow(connection: Connection, counts: LoadCounts) -> None:
+            lists.renew_persons(connection)
+            audit_records.note(connection, "InsuredLoad", asdict(counts))
+
         made = load_insured(
             owner,
             file,
             report=report,
             progress=tell,
-            after_merge=lambda connection, counts: lists.renew_persons(connection),
+            after_merge=follow,
             clock=clock,
         )
     counts = made.counts
@@ -425,11 +509,12 @@ def month() -> None:
 
 
 @month.command("close")
-@click.argument("period")
+@click.argument("period", metavar="ГГГГ-ММ")
 @click.option("--organisation", "organisations", multiple=True, help="код МО; без него — все, у кого месяц не закрыт")
 @click.pass_obj
 def month_close(load: Load, period: str, organisations: Sequence[str]) -> None:
-    """Закрыть месяц PERIOD (ГГГГ-ММ): списки замораживаются."""
+    """Закрыть месяц: его списки замораживаются."""
+    from gateway.access import audit as audit_records
     from gateway.domain.periods import Month
     from gateway.lists import Lists, queries
     from gateway.nsi.dictionaries import Nsi
@@ -441,34 +526,43 @@ def month_close(load: Load, period: str, organisations: Sequence[str]) -> None:
         lists = Lists(values, Nsi(store, _clock(values)), _clock(values))
         with store.begin() as connection:
             chosen = organisations or queries.organisations(connection)
+        done = 0
         for organisation in chosen:
             try:
                 with store.begin() as connection:
                     edition = lists.close(connection, organisation, wanted, _operator(), RENDER)
+                    made = {"organisation": organisation, "month": str(wanted), "edition": edition}
+                    audit_records.note(connection, "MonthClose", made)
             except GatewayError as error:
                 if error.code != "month.closed" or organisations:
                     raise
                 continue
+            done += 1
             click.echo(f"{organisation}: месяц {wanted} закрыт, редакция {edition}")
+    if not done:
+        click.echo("Закрывать нечего: нет организаций со списками, у которых этот месяц открыт")
 
 
 @month.command("reopen")
-@click.argument("period")
+@click.argument("period", metavar="ГГГГ-ММ")
 @click.option("--organisation", required=True, help="код МО")
 @click.option("--reason", required=True, help="причина")
 @click.pass_obj
 def month_reopen(load: Load, period: str, organisation: str, reason: str) -> None:
-    """Открыть закрытый месяц PERIOD (ГГГГ-ММ)."""
+    """Открыть закрытый месяц."""
+    from gateway.access import audit as audit_records
     from gateway.domain.periods import Month
     from gateway.lists import Lists
     from gateway.nsi.dictionaries import Nsi
 
+    wanted = Month.parse(period)
     with _place(load) as (place, values):
         store = place.app()
         lists = Lists(values, Nsi(store, _clock(values)), _clock(values))
         with store.begin() as connection:
-            lists.reopen_month(connection, organisation, Month.parse(period), _operator(), reason)
-    click.echo(f"{organisation}: месяц {period} открыт")
+            lists.reopen_month(connection, organisation, wanted, _operator(), reason)
+            audit_records.note(connection, "MonthReopen", {"organisation": organisation, "month": str(wanted)})
+    click.echo(f"{organisation}: месяц {wanted} открыт")
 
 
 @main.group()
@@ -504,10 +598,10 @@ _STATES = {
 
 
 @job.command("run")
-@click.argument("name")
+@click.argument("name", metavar="ЗАДАНИЕ")
 @click.pass_obj
 def job_run(load: Load, name: str) -> None:
-    """Поставить задание календаря NAME в очередь сейчас, сверх расписания."""
+    """Поставить задание календаря в очередь сейчас, сверх расписания."""
     from gateway.operations import queue
     from gateway.sync.jobs import JOBS
 
@@ -524,11 +618,16 @@ def audit() -> None:
 
 
 @audit.command("export")
-@click.argument("file", type=click.File("w", encoding="utf-8"))
-@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="только пачки, запечатанные не раньше этого дня")
+@click.argument("file", metavar="ФАЙЛ", type=click.File("w", encoding="utf-8"))
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="ГГГГ-ММ-ДД",
+    help="только пачки, запечатанные не раньше этого дня",
+)
 @click.pass_obj
 def audit_export(load: Load, file: TextIO, since: datetime | None) -> None:
-    """Выгрузить журнал в FILE строками JSON вместе с печатями пачек."""
+    """Выгрузить журнал строками JSON вместе с печатями пачек."""
     from gateway.access import audit as records
     from gateway.access import chain
 

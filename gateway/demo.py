@@ -159,6 +159,8 @@ class Demo:
         """Settings in force as the children read them; the database is the one that this process holds."""
         values = {name: getattr(self._settings, name) for name in Settings.__dataclass_fields__}
         values |= {"database_url": place.app_url, "database_owner_url": place.owner_url}
+        if "DN_GATEWAY_LOG_LEVEL" not in os.environ:
+            values["log_level"] = "WARNING"  # a person reads the terminal of a demo
         return {f"DN_GATEWAY_{name.upper()}": str(value) for name, value in values.items()}
 
     def _answers(self) -> bool:

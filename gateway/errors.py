@@ -6,9 +6,12 @@ renamed, only added. Texts never repeat a value that was sent; placeholders hold
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+_PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
 class Side(StrEnum):
@@ -28,6 +31,11 @@ class Kind:
     side: Side
     message: str
     remedy: str
+
+    @property
+    def shown(self) -> str:
+        """The text for tables of codes, where no value stands in its places yet."""
+        return _PLACEHOLDER.sub("…", self.message)
 
 
 def _table(side: Side, rows: str) -> Iterable[Kind]:
@@ -170,6 +178,7 @@ month.closed             | Период уже закрыт | Повторное
 month.not-over           | Период ещё не закончился | Закройте период после его окончания
 month.not-closed         | Период не закрыт | Открывать нечего
 setting.invalid          | Неверное значение настройки {name} | Сверьте значение с описанием настроек
+setting.file             | Файл настроек не читается | Проверьте путь (--config, DN_GATEWAY_CONFIG) и разметку TOML
 """
 
 _OTHER = (

@@ -99,6 +99,9 @@ def setup(settings: Settings, stream: TextIO | None = None) -> None:
 
     Loggers of libraries speak from WARNING on; those of spyne that write whole requests are silenced.
     """
+    # a line per call is on the hot path: nothing is looked up that no line shows
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines())
     root = logging.getLogger()

@@ -8,8 +8,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.errors import GatewayError
+
+_POSITIVE = (
+    "threads", "records_per_page", "requests_per_minute", "file_part_bytes", "snapshot_hours", "body_bytes",
+    "body_seconds", "header_seconds", "write_seconds", "xml_depth", "xml_elements", "xml_attributes", "xml_name_chars",
+    "hashing_threads", "audit_days", "request_days", "change_days",
+)  # fmt: skip
+"""Settings that are at least one. Snapshots read the lines that changes kept, so these must be kept longer."""
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def _setting(default: Any, help: str) -> Any:
@@ -69,8 +85,12 @@ class Settings:
             "secret_memory_seconds": 0 <= self.secret_memory_seconds <= 60,
             "items_per_call": 1 <= self.items_per_call <= 100_000,
             "port": 0 <= self.port <= 65535,
-            "threads": self.threads >= 1,
+            "workers": self.workers >= 0,
+            "guess_delay_seconds": self.guess_delay_seconds >= 0,
+            "time_zone": _is_zone(self.time_zone),
+            **{name: getattr(self, name) >= 1 for name in _POSITIVE},
         }
+        checks["change_days"] = checks["change_days"] and self.change_days * 24 > self.snapshot_hours
         for name, right in checks.items():
             if not right:
                 raise GatewayError("setting.invalid", name=name)
@@ -78,7 +98,7 @@ class Settings:
 
 def _convert(name: str, kind: str, value: Any) -> Any:
     try:
-        if kind == "int":
+        if kind == "int" and not isinstance(value, float | bool):
             return int(value)
         if kind == "float":
             return float(value)
@@ -92,7 +112,7 @@ def _convert(name: str, kind: str, value: Any) -> Any:
 def load(path: str | Path | None = None, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """Settings from an optional TOML file, then the environment, then ``overrides`` (command-line options).
 
-    Raises ``setting.invalid`` for an unknown name or a value of the wrong type.
+    Raises ``setting.file`` for a file that cannot be read, ``setting.invalid`` for an unknown name or a wrong value.
     """
     environ = os.environ if environ is None else environ
     known = {f.name: str(f.type) for f in fields(Settings)}
@@ -102,7 +122,7 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] | None = Non
         try:
             table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError):
-            raise GatewayError("setting.invalid", name=str(path)) from None
+            raise GatewayError("setting.file") from None
         for name, value in table.items():
             if name not in known:
                 raise GatewayError("setting.invalid", name=name)

@@ -29,7 +29,7 @@ from gateway.domain.clock import Clock
 from gateway.errors import GatewayError
 from gateway.lists import Lists
 from gateway.nsi.dictionaries import Nsi
-from gateway.services import serving
+from gateway.services import integrators, serving
 from gateway.services.connection import Bounds
 from gateway.services.contract import Desk, fault
 from gateway.services.credentials import Proxies
@@ -102,6 +102,7 @@ class Application:
             Route("/health", self._health),
             Route("/ready", self._ready),
             Route("/metrics", self._metrics),
+            *integrators.routes(SERVICES, public_url(self.desk.settings)),
         )
 
     async def _home(self, _: Request) -> Response:

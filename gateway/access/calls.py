@@ -195,7 +195,8 @@ def _outcome(call: Call, result: object) -> Outcome:
     """PARTIAL if an item of the batch was refused. Counts of the items' codes stand in the record as ``items``."""
     if isinstance(result, Sequence) and result and all(isinstance(one, ItemResult) for one in result):
         call.details.setdefault("items", all_of(result))
-        call.records = len(result) if call.records is None else call.records
+        if call.records is None:
+            call.records = sum(one.code in ACCEPTED for one in result)
     counts = call.details.get("items")
     refused = isinstance(counts, dict) and not ACCEPTED.keys() >= counts.keys()
     return Outcome.PARTIAL if refused else Outcome.OK

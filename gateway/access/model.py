@@ -63,14 +63,18 @@ class Caller:
     def sees(self, organisation: str) -> bool:
         return self.kind is not ClientKind.MO or organisation in self.organisations
 
+    def may_change(self) -> None:
+        """Raises ``access.forbidden`` for an insurer: it reads the lists of its insured and changes none."""
+        if self.kind is ClientKind.INSURER:
+            raise GatewayError("access.forbidden")
+
     def own(self, organisation: str | None) -> str:
         """The one organisation a changing call acts for.
 
         Raises ``organisation.required`` if the set has several and none was named, ``object.not-found`` if the named
         one lies outside (exactly as if it did not exist), ``access.forbidden`` for an insurer.
         """
-        if self.kind is ClientKind.INSURER:
-            raise GatewayError("access.forbidden")
+        self.may_change()
         if organisation is None:
             if len(self.organisations) == 1:
                 return next(iter(self.organisations))

@@ -302,7 +302,7 @@ _BATCH = b"SELECT id, first_id, last_id, count, missing, late, previous, sha256,
 
 def lock_chain(driver: Driver) -> None:
     """Makes sealing and retention wait for each other until the end of the transaction."""
-    driver.execute(b"SELECT pg_advisory_xact_lock(7305002)")
+    driver.execute(b"SELECT pg_advisory_xact_lock(7305004)")
 
 
 def next_range(driver: Driver, after: int, size: int) -> int | None:

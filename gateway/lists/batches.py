@@ -97,7 +97,7 @@ class Batches(Frame):
 
         results = batch(call, items, decide)
         ledger.take(connection, call, organisation, rows)
-        call.covers(row["person_id"] for row in rows)
+        call.covers(people)
         return results
 
     def update_plans(
@@ -118,9 +118,7 @@ class Batches(Frame):
                 patch["doctor_snils"] = persons.snils_digits(item.doctor_snils)
             if specialty != entry["specialty"]:
                 patch["specialty"] = specialty
-                patch["next_visit_by"] = self.next_visit(
-                    entry["diagnosis"], specialty, entry["birth_date"], entry["observed_since"], entry["last_visit_on"]
-                ).by
+                patch |= self.due(entry, last_visit_on=entry["last_visit_on"], specialty=specialty)
             entries.done(entry)
             changes.append(Change(entry["id"], "PLANNED", "PLAN", today, patch))
             return Outcome("ok", entry["id"])
@@ -187,13 +185,7 @@ class Batches(Frame):
                 change.patch |= {
                     "last_visit_on": item.conducted_on,
                     "last_visit_result": item.result,
-                    "next_visit_by": self.next_visit(
-                        entry["diagnosis"],
-                        entry["specialty"],
-                        entry["birth_date"],
-                        entry["observed_since"],
-                        item.conducted_on,
-                    ).by,
+                    **self.due(entry, last_visit_on=item.conducted_on),
                 }
             shifted = effective_on != item.conducted_on
             if item.excluded_on and item.exclusion_reason:

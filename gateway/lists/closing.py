@@ -29,14 +29,11 @@ class Closing(Frame):
             raise GatewayError("month.closed")
         edition = last["edition"] + 1 if last else 1
         queries.close(connection, organisation=organisation, month=month.number, edition=edition, actor=actor)
+        self._freeze_all(connection, organisation, Period.month(month.year, month.month), render)
         closed = queries.closed_months(connection, organisation)
         quarter = Period.quarter(month.year, (month.month - 1) // 3 + 1)
-        periods = [Period.month(month.year, month.month)]
         if all(part.number in closed for part in quarter.months):
-            periods.append(quarter)
-        for period in periods:
-            for list_type in queries.CONDITIONS:
-                self._freeze(connection, organisation, period, list_type, edition, render)
+            self._freeze_all(connection, organisation, quarter, render)
         return edition
 
     def reopen_month(self, connection: Connection, organisation: str, month: Month, actor: str, reason: str) -> None:
@@ -55,6 +52,15 @@ class Closing(Frame):
             actor=actor,
             reason=reason.strip(),
         )
+
+    def _freeze_all(self, connection: Connection, organisation: str, period: Period, render: LineRenderer) -> None:
+        """Every list of a period whose months are all closed; its edition counts the closes of all of them."""
+        edition = 0
+        for part in period.months:
+            last = queries.last_close(connection, organisation, part.number)
+            edition += last["edition"] if last else 0
+        for list_type in queries.CONDITIONS:
+            self._freeze(connection, organisation, period, list_type, edition, render)
 
     def _freeze(
         self,

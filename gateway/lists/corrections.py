@@ -87,6 +87,7 @@ class Corrections(History, Frame):
 
     def annul_visit(self, connection: Connection, call: Call, visit_id: str, reason: str) -> EntryView:
         """AnnulVisit: the visit was an error; the entry shows the latest visit that is left."""
+        call.caller.may_change()
         reason = _reason(reason)
         visit = queries.visit(connection, id_of(visit_id))
         if visit is None:
@@ -104,9 +105,7 @@ class Corrections(History, Frame):
         last_on = last["conducted_on"] if last else None
         patch = {"last_visit_on": last_on, "last_visit_result": last["result"] if last else None}
         if entry["status"] == "OBSERVED":
-            patch["next_visit_by"] = self.next_visit(
-                entry["diagnosis"], entry["specialty"], entry["birth_date"], entry["observed_since"], last_on
-            ).by
+            patch |= self.due(entry, last_visit_on=last_on)
         details = {"reason": reason, "visit": visit["id"]}
         change = Change(entry["id"], "VISIT_ANNULLED", "CORRECTION", self.clock.today(), patch, details)
         ledger.apply(connection, call, organisation, [change])
@@ -149,13 +148,7 @@ class Corrections(History, Frame):
             "status": "OBSERVED",
             "excluded_on": None,
             "exclusion_reason": None,
-            "next_visit_by": self.next_visit(
-                entry["diagnosis"],
-                entry["specialty"],
-                entry["birth_date"],
-                entry["observed_since"],
-                entry["last_visit_on"],
-            ).by,
+            **self.due(entry, last_visit_on=entry["last_visit_on"]),
         }
         change = Change(entry["id"], "REOPENED", "CORRECTION", day, patch, {"reason": reason})
         ledger.apply(connection, call, organisation, [change])

@@ -100,8 +100,22 @@ class Frame:
             on=today,
         )
 
+    def due(
+        self, entry: RowMapping, *, last_visit_on: date | None, specialty: str | None = None
+    ) -> dict[str, date | str | None]:
+        """The term of the next visit as columns of `entry`. Who has come of age is no longer outside the orders."""
+        appointment = self.next_visit(
+            entry["diagnosis"],
+            specialty or entry["specialty"],
+            entry["birth_date"],
+            entry["observed_since"],
+            last_visit_on,
+        )
+        return {"next_visit_by": appointment.by, "outside": appointment.outside}
+
     def own_entry(self, connection: Connection, call: Call, entry_id: str) -> tuple[str, RowMapping]:
         """The organisation and the locked entry for a single correction; one outside the set answers like a missing one."""
+        call.caller.may_change()
         number = id_of(entry_id)
         owner = queries.owner(connection, number)
         if owner is None:

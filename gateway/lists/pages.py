@@ -125,6 +125,8 @@ class Pages(Frame):
         if len(have) < len(names):
             have = queries.pieces(connection, names, wish.piece_key, now)
         rows = [have[name] for name in names if name in have]
+        if organisation and not rows and not queries.organisation_exists(connection, organisation):
+            raise GatewayError("object.not-found")
         head = self._name(connection, call, wish, rows, now, None, expires_at, organisation)
         lines: list[Line] = []
         for part in blocks.parts(head.pieces, head.ends, start - 1, count):

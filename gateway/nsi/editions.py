@@ -7,6 +7,7 @@ stays.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.resources import as_file, files
@@ -51,18 +52,24 @@ def load(
     """Loads a file as an edition in the caller's transaction: whole or not at all.
 
     Without ``valid_from`` the first edition of a dictionary is in force from 01.01.2000, a later one from today; an
-    edition of the same day is replaced. Raises ``dictionary.file`` with line and code, ``dictionary.unknown``.
+    edition of the same day is replaced. The file of a former edition brings that one back. Raises ``dictionary.file`` with line and code, ``dictionary.unknown``.
     """
     content = read(path, dictionary)
     queries.lock(connection)
     known = [edition for edition in all_of(connection) if edition.dictionary == content.dictionary]
-    for edition in known:
-        if edition.sha256 == content.sha256 and valid_from in (None, edition.valid_from):
-            return _loaded(edition.version, edition.valid_from, content, already=True)
     since = valid_from or (queries.today(connection) if known else FIRST_DAY)
+    for edition in known:
+        standing = edition.valid_from == valid_from if valid_from else edition in (_in_force(known, since), known[-1])
+        if standing and edition.sha256 == content.sha256:
+            return _loaded(edition.version, edition.valid_from, content, already=True)
     label = version or content.version or since.isoformat()
     _keep(connection, content, label, since, Path(path).name)
     return _loaded(label, since, content, already=False)
+
+
+def _in_force(editions: Sequence[Edition], on: date) -> Edition:
+    """Of the editions of one dictionary, by day, the one in force."""
+    return next((edition for edition in reversed(editions) if edition.valid_from <= on), editions[0])
 
 
 def _loaded(version: str, valid_from: date, content: Content, *, already: bool) -> LoadedEdition:

@@ -248,3 +248,5 @@ def _check_whole(dictionary: Dictionary, items: tuple[Item, ...]) -> None:
         raise refusal("состав кодов этого справочника менять нельзя, только наименования")
     if dictionary.name == "DIAGNOSIS_GROUPS" and not any("ranges" in item.attributes for item in items):
         raise refusal("нет столбца ranges")
+    if dictionary.name == "DIAGNOSIS_GROUPS" and all(item.attributes.get("ranges") for item in items):
+        raise refusal("нет группы без диапазонов — для прочих диагнозов")

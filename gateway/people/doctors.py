@@ -48,8 +48,14 @@ class Doctor:
 
 
 def all_of(connection: Connection, organisation: str, on: date | None = None) -> list[Doctor]:
-    """Doctors of the organisation by name, all periods, or only those at work on a day."""
-    return [Doctor(*row) for row in queries.doctors(connection, organisation, on)]
+    """Doctors of the organisation by name, all periods, or only those at work on a day.
+
+    The organisation must exist (``object.not-found``).
+    """
+    found = [Doctor(*row) for row in queries.doctors(connection, organisation, on)]
+    if not found and organisation not in queries.organisation_codes(connection):
+        raise GatewayError("object.not-found")
+    return found
 
 
 def periods(connection: Connection, organisation: str, snils: Iterable[str]) -> dict[str, list[Doctor]]:

@@ -21,7 +21,7 @@ LIMIT_MOST = 100
 class Criteria:
     """What is known of the person. Enough is: enp; snils and birth_date; last_name, first_name and birth_date.
 
-    Whatever else is given narrows the search. Names are compared without case, ё as е; a double surname is one name.
+    Whatever else is given narrows the search; a first name needs a last name, a middle name both. Names are compared without case, ё as е; a double surname is one name.
     """
 
     enp: str | None = None
@@ -88,9 +88,11 @@ def find(store: Store, call: Call, criteria: Criteria, limit: int | None = None)
 
 def _conditions(criteria: Criteria) -> dict[str, object]:
     """Checked criteria under the names of `queries.CONDITIONS`."""
-    named = bool(criteria.last_name and criteria.first_name)
+    last, first, middle = (tidy(name or "") for name in (criteria.last_name, criteria.first_name, criteria.middle_name))
+    named = bool(last and first)
     dated = criteria.birth_date is not None
-    if not (criteria.enp or (dated and (criteria.snils or named))):
+    enough = criteria.enp or (dated and (criteria.snils or named))
+    if not enough or (first and not last) or (middle and not first):
         raise GatewayError("search.criteria")
     wrong: list[FieldError] = []
     conditions: dict[str, object] = {}
@@ -106,10 +108,7 @@ def _conditions(criteria: Criteria) -> dict[str, object]:
         raise GatewayError(wrong[0].code, fields=wrong)
     if criteria.birth_date is not None:
         conditions["birth_date"] = criteria.birth_date.isoformat()
-    if criteria.last_name and criteria.first_name:
-        last, first, middle = (
-            tidy(name or "") for name in (criteria.last_name, criteria.first_name, criteria.middle_name)
-        )
+    if last:
         conditions["full_name" if middle else "any_middle_name"] = name_key(last, first, middle or None)
     return conditions
 

@@ -130,7 +130,7 @@ def find(conditions: tuple[str, ...], bounded: bool) -> bytes:
 
 # Loading the fund's extract, on the driver's connection ---------------------------------------------------------------
 
-LOAD_LOCK = "SELECT pg_advisory_xact_lock(7305002)"
+LOAD_LOCK = "SELECT pg_advisory_xact_lock(7305005)"
 """One load at a time."""
 
 NEVER_FILLED = """

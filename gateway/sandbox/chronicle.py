@@ -47,6 +47,9 @@ TABLES = {
 }  # fmt: skip
 """Columns of the blocks by table, in the order in which tables depend on each other."""
 
+PARTS = 2
+"""Processes that make the region side by side; the rows depend on it, so it is no setting."""
+
 _GROUP = 2
 _ADULT_AGE, _CHILD_AGE = 21, 17
 _OFTEN_ILL_AGE = 40
@@ -77,36 +80,37 @@ Block = tuple[str, int, bytes]
 """Table, rows, COPY text (``DELIMITER ';', NULL ''``) in the columns of `TABLES`."""
 
 
-def blocks(plan: Plan) -> Iterator[Block]:
-    """All rows of people and their observations."""
-    yield from _Chronicle(plan).blocks()
+def blocks(plan: Plan, part: int) -> Iterator[Block]:
+    """The rows of one of `PARTS` parts of the region, which do not know of each other."""
+    yield from _Chronicle(plan, part).blocks()
 
 
 class _Chronicle:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, part: int) -> None:
+        world, seed = plan.world, plan.seed
         self._plan = plan
-        self._random = Random(f"choices {plan.seed}")  # noqa: S311
-        self._population = Population(plan.seed, plan.region, plan.insurers, plan.world.today)
-        self._historian = Historian(plan.world, Random(f"histories {plan.seed}"))  # noqa: S311
-        self._ledgers: Counter[str] = Counter(dict.fromkeys((*plan.organisations, *plan.dispensaries), 0))
-        self._segments, self._events = count(1), count(1)
-        self._deferred: dict[str, list[tuple[Invented, Diagnosis]]] = {code: [] for code in plan.dispensaries}
+        self._random = Random(f"choices {seed} {part}")  # noqa: S311
+        self._population = Population(seed, plan.region, plan.insurers, world.today, part, PARTS)
+        self._historian = Historian(world, Random(f"histories {seed} {part}"), part, PARTS)  # noqa: S311
+        numbers = range(len(plan.organisations))
+        self._groups = [numbers[start : start + _GROUP] for start in range(0, len(numbers), _GROUP)][part::PARTS]
+        self._dispensaries = plan.dispensaries[part::PARTS]
+        mine = [plan.organisations[number] for group in self._groups for number in group]
+        self._ledgers = Counter(dict.fromkeys((*mine, *self._dispensaries), 0))
+        self._segments, self._events = count(part + 1, PARTS), count(part + 1, PARTS)
+        self._deferred: dict[str, list[tuple[Invented, Diagnosis]]] = {code: [] for code in self._dispensaries}
         self._diagnoses = {
-            sex: [
-                one for one in plan.diagnoses for _ in range(one.weight) if one.sex in (None, sex)
-            ]
-            for sex in (1, 2)
-        }  # fmt: skip
+            sex: [one for one in plan.diagnoses for _ in range(one.weight) if one.sex in (None, sex)] for sex in (1, 2)
+        }
 
     def blocks(self) -> Iterator[Block]:
         codes = self._plan.organisations
-        for start in range(0, len(codes), _GROUP):
-            group = codes[start : start + _GROUP]
+        for numbers in self._groups:
             cases: list[Case] = []
-            for number, code in enumerate(group, start):
-                people, moves = self._people(number, code, group)
+            for number in numbers:
+                people, moves = self._people(number, codes[number], [codes[one] for one in numbers])
                 yield self._block("person", [line(person, self._plan.as_of) for person in people])
-                cases += self._cases(people, moves, _share(self._plan.entries, number, len(codes)), code)
+                cases += self._cases(people, moves, _share(self._plan.entries, number, len(codes)), codes[number])
             yield from self._histories(cases)
         for code, patients in self._deferred.items():
             found = (self._historian.case(person, code, diagnosis, None) for person, diagnosis in patients)
@@ -178,7 +182,7 @@ class _Chronicle:
         return None
 
     def _patients(self, person: Invented) -> list[tuple[Invented, Diagnosis]]:
-        return self._deferred[self._plan.dispensaries[person.id % len(self._deferred)]]
+        return self._deferred[self._dispensaries[person.id // PARTS % len(self._dispensaries)]]
 
     def _histories(self, cases: Sequence[Case]) -> Iterator[Block]:
         """The rows of complete cases; events get their numbers in the order of time."""

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
+from itertools import count
 from random import Random
 from typing import Any, Literal, NamedTuple
 
@@ -114,11 +115,11 @@ class Case:
 
 
 class Historian:
-    """Writes histories; ``numbers`` of entries and visits go on from case to case."""
+    """Writes histories; ids of entries and visits go on from case to case, apart from those of other parts."""
 
-    def __init__(self, world: World, random: Random) -> None:
+    def __init__(self, world: World, random: Random, part: int, parts: int) -> None:
         self._world, self._random = world, random
-        self._entries = self._visits = 0
+        self._entries, self._visits = count(part + 1, parts), count(part + 1, parts)
         self._teams = {
             organisation: {
                 kind: [one for one in team if one.doctor_type == kind and one.valid_to is None] for kind in "123456"
@@ -140,13 +141,13 @@ class Historian:
         since = first_day + timedelta(int(random.random() * span))
         if moved and since >= moved[0]:
             organisation, moved = moved[1], None
-        self._entries += 1
+        id = next(self._entries)
         doctor = self._doctor(organisation, diagnosis) if random.random() < 0.9 else None
         diagnosed_on = (
             max(person.birth_date, since - timedelta(int(random.random() * 20))) if random.random() < 0.8 else None
         )
-        external_id = f"{organisation}-{self._entries}" if random.random() < 0.3 else ""
-        case = Case(self._entries, person, diagnosis.code, doctor, since, diagnosed_on, [], None, external_id)
+        external_id = f"{organisation}-{id}" if random.random() < 0.3 else ""
+        case = Case(id, person, diagnosis.code, doctor, since, diagnosed_on, [], None, external_id)
         recorded = self._moment(since, 3)
         case.stays.append(Stay(organisation, since, "TAKEN", recorded))
         interval = self._appoint(case, None) or 12
@@ -175,8 +176,10 @@ class Historian:
                 self._visit(case, diagnosis, day)
             elif luck < _NOT_COME:
                 self._attempt(case, diagnosis, day)
-                day += timedelta(int(10 + random.random() * 20))
-                if day < end and random.random() < _SECOND_TRY:
+                again = day + timedelta(int(10 + random.random() * 20))
+                soon = again < end and not (moved and moved[0] <= again)
+                if soon and random.random() < _SECOND_TRY:
+                    day = again
                     self._visit(case, diagnosis, day)
         if case.excluded_on is None:
             self._end(case)
@@ -200,11 +203,10 @@ class Historian:
     def _add_visit(
         self, case: Case, diagnosis: Diagnosis, day: date, place: str, result: str, *, attempt: bool
     ) -> Visit:
-        self._visits += 1
         organisation = case.organisation
         doctor = case.doctor if len(case.stays) == 1 else None
         visit = Visit(
-            self._visits, organisation, day, place, result, attempt, doctor or self._doctor(organisation, diagnosis),
+            next(self._visits), organisation, day, place, result, attempt, doctor or self._doctor(organisation, diagnosis),
             self._later(case, day, 2),
         )  # fmt: skip
         case.visits.append(visit)

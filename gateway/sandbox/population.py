@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, timedelta
+from itertools import count
 from random import Random
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ _NO_SNILS = 0.04
 _NO_MIDDLE_NAME = 0.02
 _DEATHS_WITHIN_DAYS = 730
 _ATTACHED_WITHIN_DAYS = 5000
+_SERIALS = 100_000
 _SNILS_STEP, _SNILS_RANGE, _SNILS_FIRST = 104_729, 700_000_000, 200_000_000
 
 
@@ -58,20 +60,23 @@ def line(person: Invented, as_of: str) -> str:
 
 
 class Population:
-    """Makes people one after another; numbers never repeat."""
+    """Makes people one after another; numbers never repeat, nor meet those of the other ``parts`` of the region."""
 
-    def __init__(self, seed: int, region: int, insurers: Sequence[str], today: date) -> None:
-        self._chance = Random(f"people {seed}").random  # noqa: S311
+    def __init__(
+        self, seed: int, region: int, insurers: Sequence[str], today: date, part: int = 0, parts: int = 1
+    ) -> None:
+        self._chance = Random(f"people {seed} {part}").random  # noqa: S311
         self._region, self._insurers, self._today = region, list(insurers), today
         self._serials: Counter[tuple[date, int]] = Counter()
-        self._last_id = 0
+        self._ids = count(part + 1, parts)
+        self._first_serial = _SERIALS * part // parts
         names = {name for kind in (LAST, FIRST, MIDDLE) for forms in kind.values() for name in forms}
         self._keys = {name: name_key(name, "") for name in names}
 
     def person(self, organisation: str) -> Invented:
         """The next person, as a rule attached to the organisation."""
         chance, keys, today = self._chance, self._keys, self._today
-        self._last_id = id = self._last_id + 1
+        id = next(self._ids)
         sex = 1 if chance() < _MALE else 2
         lived = int((_BANDS[int(chance() * len(_BANDS))] + chance() * 5) * 365.25)
         birth = today - timedelta(lived)
@@ -87,7 +92,7 @@ class Population:
             since = today - timedelta(int(chance() * min(_ATTACHED_WITHIN_DAYS, lived)))
         return Invented(
             id,
-            make_enp(self._region, birth, sex, serial),
+            make_enp(self._region, birth, sex, self._first_serial + serial),
             None if chance() < _NO_SNILS else make_snils(_SNILS_FIRST + id * _SNILS_STEP % _SNILS_RANGE),
             last,
             first,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
@@ -123,12 +124,13 @@ def _specialties(teams: Iterable[Sequence[Doctor]]) -> set[str]:
 
 
 def _copy(driver: Driver, plan: chronicle.Plan, tell: Progress) -> None:
-    """Rows are made in another process and copied here; indexes and constraints are built over the filled tables."""
+    """Rows are made in other processes and copied here; indexes and constraints are built over the filled tables."""
     rebuild.memory(driver)
     definitions = rebuild.strip(driver, chronicle.TABLES)
     done = 0
-    with Apart(chronicle.blocks, plan) as blocks:
-        for table, rows, block in blocks:
+    with ExitStack() as parts:
+        sources = [parts.enter_context(Apart(chronicle.blocks, plan, part)) for part in range(chronicle.PARTS)]
+        for table, rows, block in _in_turns(sources):
             queries.copy_block(driver, table, chronicle.TABLES[table], block)
             done += rows
             tell("Создание строк", done)
@@ -138,6 +140,17 @@ def _copy(driver: Driver, plan: chronicle.Plan, tell: Progress) -> None:
     for table in chronicle.TABLES:
         if "id" in chronicle.TABLES[table]:
             queries.number_on(driver, table)
+
+
+def _in_turns(sources: list[Iterator[chronicle.Block]]) -> Iterator[chronicle.Block]:
+    """A block of each in turn until all are at their ends."""
+    while sources:
+        for source in tuple(sources):
+            block = next(source, None)
+            if block is None:
+                sources.remove(source)
+            else:
+                yield block
 
 
 def _clients(connection: Connection, plan: chronicle.Plan) -> tuple[DemoClient, ...]:

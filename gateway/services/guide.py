@@ -81,7 +81,7 @@ def _shown(field: Field) -> str:
 def faults() -> str:
     """Every code with its side, text and remedy."""
     lines = ["| код | сторона | текст | что делать |", "| --- | --- | --- | --- |"]
-    lines += [f"| `{one.code}` | {one.side} | {one.message} | {one.remedy} |" for one in KINDS.values()]
+    lines += [f"| `{one.code}` | {one.side} | {one.shown} | {one.remedy} |" for one in KINDS.values()]
     lines += ["", "Принято, но с оговоркой или без неё (`ItemResult/code`):", "", "| код | текст |", "| --- | --- |"]
     lines += [f"| `{code}` | {text} |" for code, text in ACCEPTED.items()]
     return "\n".join(lines)

@@ -158,7 +158,7 @@ def _operations(services: Sequence[Service]) -> Iterator[str]:
 def _faults() -> Iterator[tuple[str, ...]]:
     for kind in KINDS.values():
         if not kind.code.startswith(_OURS):
-            yield f"<code>{kind.code}</code>", str(kind.side), escape(kind.message), escape(kind.remedy)
+            yield f"<code>{kind.code}</code>", str(kind.side), escape(kind.shown), escape(kind.remedy)
 
 
 _OURS = ("load.", "setting.", "store.", "demo.", "client.", "dictionary.file")

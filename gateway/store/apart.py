@@ -27,6 +27,7 @@ class Apart(Generic[T]):
         self._out, self._into = context.Pipe(duplex=False)
         work = (self._into, self._out, source, arguments)
         self._process = context.Process(target=_run, args=work, daemon=True)
+        self._drained = False
 
     def __enter__(self) -> Iterator[T]:
         self._process.start()
@@ -41,11 +42,12 @@ class Apart(Generic[T]):
                 raised.message = refusal[1]
                 raise raised
             yield item
+        self._drained = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
+        if not self._drained:
             self._process.terminate()
         self._process.join()
         self._out.close()

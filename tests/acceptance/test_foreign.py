@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from gateway.access import rights
 from gateway.services.contract import Operation
 from tests.acceptance.messages import add, added, body, conduct, current, operations
 from tests.serving import OTHER, Gateway
@@ -22,6 +23,7 @@ MISSING = {"entry": "999999999", "visit": "999999999", "snapshot": str(uuid4())}
 WITHOUT_OBJECT = {"Ping", "GetAllowedOperations", "GetLimits", "GetDictionary", "GetMyCalls"}
 BY_PERSON = {"FindPerson", "AddEntries", "GetPersonEntries"}
 BY_ORGANISATION = {"GetDoctors", "SaveDoctors"}
+RIGHTS = {"nobody": frozenset[str](), "insurer": rights.READING, "fund": rights.ALL}
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +95,16 @@ def test_naming_a_foreign_organisation_is_naming_a_missing_one(
     assert gateway.records() == before + 2
 
 
+@pytest.mark.parametrize("role", RIGHTS)
 @pytest.mark.parametrize(("namespace", "operation"), ALL)
-def test_a_right_is_needed_unless_the_operation_is_open(
-    gateway: Gateway, theirs: dict[str, str], namespace: str, operation: Operation
+def test_a_role_may_call_what_it_was_granted_and_nothing_else(
+    gateway: Gateway, theirs: dict[str, str], namespace: str, operation: Operation, role: str
 ) -> None:
+    """The matrix of rights: an operation that nobody has thought of is denied to all."""
     before = gateway.records()
-    answer = gateway.call(operation.name, body(operation.name, **theirs), "nobody", namespace)
-    assert answer.fault == (None if operation.open else "access.forbidden")
+    values = MISSING | {"enp": theirs["enp"]}
+    answer = gateway.call(operation.name, body(operation.name, **values), role, namespace)
+    assert (answer.fault == "access.forbidden") is not (operation.open or operation.name in RIGHTS[role])
     assert gateway.records() == before + 1
 
 

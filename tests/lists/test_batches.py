@@ -134,6 +134,28 @@ def test_a_child_is_marked(place: Region) -> None:
     assert line(place, result.id)["outside"] == "CHILD"
 
 
+def test_who_has_come_of_age_is_no_longer_marked_once_a_visit_gives_a_term(place: Region) -> None:
+    entry_id = place.add(place.person(birth=DAY.replace(year=DAY.year - 18) + timedelta(1)), "I10")
+    assert line(place, entry_id)["outside"] == "CHILD"
+    grown = place.at(DAY + timedelta(1))
+    assert codes(grown, grown.lists.conduct, conduct(entry_id, conducted_on=grown.today)) == ["ok"]
+    entry = line(place, entry_id)
+    assert (entry["outside"], entry["next_visit_by"]) == (None, grown.today.replace(year=grown.today.year + 1))
+
+
+def test_the_record_of_a_batch_names_everybody_it_tells_of(place: Region) -> None:
+    """A refusal such as `observation.elsewhere` discloses something of the person too."""
+    taken, free = place.person(), place.person()
+    place.add(taken, organisation=OTHER)
+    call = place.call()
+    with place.store.begin() as connection:
+        items = [NewEntry(enp, "I10", ("2026-12",)) for enp in (taken, free)]
+        results = place.lists.add(connection, call, CLINIC, items)
+        assert [result.code for result in results] == ["observation.elsewhere", "ok"]
+        known = connection.execute(text("SELECT id FROM person WHERE enp = ANY(:enps)"), {"enps": [taken, free]})
+        assert set(call.persons) == set(known.scalars())
+
+
 def test_external_ids_are_unique_in_the_organisation(place: Region) -> None:
     items = [NewEntry(place.person(), "I10", ("2026-12",), external_id="X") for _ in range(2)]
     assert codes(place, place.lists.add, *items) == ["ok", "conflict.external-id"]

@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 
+from gateway.access.model import ClientKind
 from gateway.domain.periods import Month
 from gateway.errors import GatewayError
 from gateway.lists.model import Exclusion, NewEntry
@@ -156,3 +157,31 @@ def test_a_quarter_is_closed_with_its_last_month(place: Region) -> None:
         place.list(quarter=3, edition="CLOSED")
     close(place, Month(2026, 8))
     assert place.ids("TAKEN", quarter=3, edition="CLOSED") == [entry_id]
+
+
+def test_a_quarter_closes_again_after_every_reopening_of_its_months(place: Region) -> None:
+    july = place.at(date(2026, 7, 20))
+    entry_id = july.add(july.person(), observed_since=date(2026, 7, 5))
+    for month in (7, 8, 9):
+        close(place, Month(2026, month))
+    for month in (7, 8, 7, 9):
+        with place.store.begin() as connection:
+            place.lists.reopen_month(connection, CLINIC, Month(2026, month), "test", "ошибка учёта")
+        with pytest.raises(GatewayError, match="list.not-closed"):
+            place.list("TAKEN", quarter=3, edition="CLOSED")
+        close(place, Month(2026, month))
+        assert place.ids("TAKEN", quarter=3, edition="CLOSED") == [entry_id]
+
+
+@pytest.mark.parametrize("method", ["change_diagnosis", "annul_entry", "reopen", "annul_visit"])
+def test_an_insurer_corrects_nothing(place: Region, method: str) -> None:
+    """Whatever rights it was given, and whether the object exists or not."""
+    entry_id = place.add(place.person(), observed_since=date(2026, 11, 2))
+    (visit,) = place.do(place.lists.conduct, [conduct(entry_id)])
+    more = ("I15.0", DAY) if method == "change_diagnosis" else ()
+    for id in (visit.id if method == "annul_visit" else entry_id, "999"):
+        call = place.call(kind=ClientKind.INSURER, organisations=[], insurer="40001")
+        with pytest.raises(GatewayError, match=r"access\.forbidden"), place.store.begin() as connection:
+            getattr(place.lists, method)(connection, call, id, *more, "причина")
+        assert call.persons == []
+    assert line(place, entry_id)["version"] == 2

@@ -213,3 +213,11 @@ def test_days_apart(place: Region) -> None:
     today = place.list()
     tomorrow = place.at(DAY + timedelta(1)).list()
     assert tomorrow.total_records == today.total_records and tomorrow.snapshot_id != today.snapshot_id
+
+
+@pytest.mark.parametrize("list_type", ["OBSERVED", "TAKEN"])
+def test_an_organisation_that_does_not_exist_has_no_list(place: Region, list_type: str) -> None:
+    call = place.call(kind=ClientKind.FUND, organisations=[], client_id=9)
+    assert place.list(list_type, organisation=OTHER, call=call).total_records == 0
+    with pytest.raises(GatewayError, match="object.not-found"):
+        place.list(list_type, organisation="499999", call=call)

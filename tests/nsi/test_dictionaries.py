@@ -87,6 +87,13 @@ def test_the_same_file_is_recognised(store: Store, tmp_path: Path) -> None:
     assert not loaded(store, tmp_path, PLACES, "PLACES.csv", valid_from=date(2027, 1, 1)).already
 
 
+def test_the_file_of_a_former_edition_brings_it_back(store: Store, tmp_path: Path) -> None:
+    loaded(store, tmp_path, PLACES, "PLACES.csv", valid_from=date(2026, 1, 1))
+    loaded(store, tmp_path, PLACES.replace("Кабинет", "Приём"), "PLACES.csv", valid_from=date(2026, 2, 1))
+    assert not loaded(store, tmp_path, PLACES, "PLACES.csv").already
+    assert loaded(store, tmp_path, PLACES, "PLACES.csv").already
+
+
 def test_an_edition_of_the_same_day_is_replaced_and_seen(store: Store, tmp_path: Path, nsi: Nsi) -> None:
     loaded(store, tmp_path, PLACES, "PLACES.csv", valid_from=date(2026, 1, 1))
     assert nsi.items("PLACES", TODAY)["1"].name == "Кабинет"

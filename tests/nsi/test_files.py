@@ -162,6 +162,7 @@ def test_wrong_own_files(tmp_path: Path, text: str, what: str) -> None:
         ("DIAGNOSIS_GROUPS", "code;name;ranges\nБСК;а;I10-Ж15\n", "столбец ranges"),
         ("DIAGNOSIS_GROUPS", "code;name;ranges\nБСК;а;I15-I10\n", "столбец ranges"),
         ("DIAGNOSIS_GROUPS", "code;name\nБСК;а\n", "нет столбца ranges"),
+        ("DIAGNOSIS_GROUPS", "code;name;ranges\nБСК;а;I10-I15\n", "нет группы без диапазонов"),
         ("SPECIALTIES", "code;name;profile\n76;Терапия;терапевт\n", "столбец profile"),
         ("LIST_TYPES", "code;name\nOBSERVED;Состоят\n", "состав кодов"),
         ("RESULTS", "code;name;no_show\n8;Не явился;1\n", "признаком removal"),

@@ -45,6 +45,8 @@ def test_a_doctor_is_kept_as_sent_but_tidy(save, kept):
     assert save(replace(ONE, snils=snils, last_name="  Пётр-Семёнова ", middle_name=" ")) == ["ok"]
     assert kept() == [replace(ONE, middle_name=None)]
     assert kept(OTHER) == []
+    with pytest.raises(GatewayError, match="object.not-found"):
+        kept("499999")
 
 
 def test_the_same_first_day_replaces_a_period(save, kept):

@@ -87,6 +87,9 @@ def test_other_criteria_narrow_the_search(people, call):
     assert found(people, call(), enp=enp(0), last_name="Королева", first_name="Алена") == [enp(0)]
     assert found(people, call(), enp=enp(0), last_name="Щукина", first_name="Алена") == []
     assert found(people, call(), enp=enp(0), birth_date=date(1999, 1, 1)) == []
+    assert found(people, call(), enp=enp(0), last_name="Королева") == [enp(0)]
+    assert found(people, call(), enp=enp(0), last_name="Щукина") == []
+    assert found(people, call(), enp=enp(0), last_name="Корол") == []
 
 
 def test_the_limit_bounds_the_answer_and_its_record(people, call):
@@ -104,6 +107,10 @@ def test_the_limit_bounds_the_answer_and_its_record(people, call):
         ({"birth_date": BIRTH}, "search.criteria"),
         ({"last_name": "Королева", "birth_date": BIRTH}, "search.criteria"),
         ({"last_name": "Королева", "first_name": "Алена"}, "search.criteria"),
+        ({"last_name": " ", "first_name": "Королева", "birth_date": BIRTH}, "search.criteria"),
+        ({"last_name": "Королева", "first_name": " ", "birth_date": BIRTH}, "search.criteria"),
+        ({"enp": enp(0), "first_name": "Алена"}, "search.criteria"),
+        ({"enp": enp(0), "last_name": "Королева", "middle_name": "Петровна"}, "search.criteria"),
         ({"enp": "123"}, "person.enp-format"),
         ({"enp": "4000000000000001"}, "person.enp-check"),
         ({"snils": "11223344596", "birth_date": BIRTH}, "person.snils-check"),

@@ -15,7 +15,7 @@ from gateway.sandbox import chronicle, region
 from gateway.settings import Settings
 
 TODAY = date(2026, 11, 22)
-PERSONS, ENTRIES = 1200, 2000
+PERSONS, ENTRIES = 3000, 5000
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from gateway.access import chain
 from gateway.domain.clock import Clock
 from gateway.operations import queue
+from gateway.people import queries as people_queries
 from gateway.store.engine import Store
 from gateway.sync import calendar
+from gateway.sync import queries as sync_queries
 from gateway.sync.calendar import Calendar, Job, begin, period_of
 
 ZONE = ZoneInfo("Europe/Moscow")
@@ -204,3 +207,14 @@ def test_killed_and_frozen_leaders_are_replaced_and_no_period_runs_twice(store) 
         by = connection.execute(text("SELECT count(*), count(DISTINCT started_by) FROM job_run")).one()
     assert by[0] == len(set(runs(store)))
     assert by[1] == 3
+
+
+def test_a_leading_calendar_holds_up_neither_sealing_nor_loading(store: Store) -> None:
+    """Each has a lock of its own: the leader keeps its for days."""
+    with store.driver() as leader:
+        assert leader.execute(sync_queries.LEAD, (calendar.LOCK,)).fetchone() == (True,)
+        with store.begin() as connection:
+            connection.execute(text("SET LOCAL lock_timeout = '2s'"))
+            assert chain.seal(connection) == 0
+            connection.execute(text(people_queries.LOAD_LOCK))
+        leader.execute("SELECT pg_advisory_unlock_all()")

@@ -250,6 +250,7 @@ int main() {
     vector<string> ids = add(lists, enps, months);
     change(lists, ids, months);
     read(lists, ids[0]);
+    find(lists, by_enp, "find-again");
     fail(lists);
     exchange(common);
     return 0;

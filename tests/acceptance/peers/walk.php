@@ -78,6 +78,7 @@ for ($number = 1; ; $number++) {
 told('list-one', $lists->GetList($choice + ['listType' => 'EXCLUDED']));
 told('list-none', $lists->GetList($choice + ['listType' => 'OBSERVED', 'enp' => getenv('NOBODY')]));
 told('entry', $lists->GetEntry(['entryId' => $ids[0]]));
+told('find-again', $lists->FindPerson(['enp' => $enps[0]]));
 refused('fault', fn() => $lists->GetEntry(['entryId' => '999999999']));
 refused('fault-schema', fn() => $lists->FindPerson(['enp' => '', 'lastName' => '']));
 

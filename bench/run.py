@@ -275,12 +275,11 @@ def lists_and_persons(bench: Bench) -> None:
         kept = rate
         rate, base_rate, ratio = pair(target("gateway", sealed), target("floor", lists))
         bench.row("list_page_closed", rate, "стр/с", base_rate, ratio, 2.5)
-        plain = load.pairs(
-            target("gateway", lists), target("spyne", lists), 10.0, 3
-        )
+        plain = load.pairs(target("gateway", lists), target("spyne", lists), 10.0, 3)
         bench.row("list_page_vs_spyne", plain[0], "стр/с", plain[1], plain[2], 20)
         bench.row("list_page_closed_vs_spyne", kept, "стр/с", plain[1], kept / plain[1], 60)
         _after_change(bench, target, organisations, today)
+        _deep(bench, target, password, today)
         if has_php:
             rate, base_rate, ratio = pair(target("gateway", lists), target("php", lists))
             bench.row("list_page_vs_php", rate, "стр/с", base_rate, ratio, 1.2)
@@ -341,6 +340,34 @@ def _after_change(
             times.append(time.perf_counter() - began)
     ratio = statistics.median(bare) / statistics.median(fresh)
     bench.row("list_page_after_change", 1 / statistics.median(fresh), "стр/с", 1 / statistics.median(bare), ratio, None)
+
+
+def _deep(bench: Bench, target: Callable[[str, list[str]], Target], password: str, today: date) -> None:
+    """The last page of the list of the whole region beside its first: both of one snapshot, both asked for before."""
+    store = Store(bench.url, size=1)
+    login = LOGIN + "-fund"
+    with store.driver() as driver:
+        driver.execute("DELETE FROM client_secret WHERE client_id IN (SELECT id FROM client WHERE login = %s)", [login])
+        driver.execute("DELETE FROM client WHERE login = %s", [login])
+    with store.begin() as connection:
+        clients.add(
+            connection, login, ClientKind.FUND, rights=rights.ALL, requests_per_minute=10**8, secret=password
+        )  # fmt: skip
+    store.close()
+
+    def asked(start: int, snapshot: str = "") -> Target:
+        body = get_list("", day=today, start=start, snapshot=snapshot).replace("<organisation></organisation>", "")
+        one = target("gateway", [body])
+        changed = [text.replace(f">{LOGIN}<".encode(), f">{login}<".encode()) for text in one.bodies]
+        return replace(one, bodies=changed)
+
+    answer = load.once(asked(1)).decode()
+    snapshot, total = (answer.split(f"<{name}>")[1].split("<")[0] for name in ("snapshotId", "totalRecords"))
+    first, last = asked(1, snapshot), asked((int(total) - 1) // 1000 * 1000 - 999, snapshot)
+    for one in (first, last):
+        load.once(one)
+    rate, base_rate, ratio = load.pairs(last, first, bench.seconds, bench.rounds)
+    bench.row("list_page_deep", rate, "стр/с", base_rate, ratio, None)
 
 
 def insured(bench: Bench, count: int) -> None:
@@ -463,6 +490,8 @@ def main() -> None:
             lists_and_persons(bench)
         if given.only != "http":
             insured(bench, given.lines)
-    (HERE / "results.json").write_text(json.dumps(bench.rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-
-
+    results = HERE / "results.json"
+    former = json.loads(results.read_text(encoding="utf-8")) if results.exists() else []
+    measured = {row["name"] for row in bench.rows}
+    rows = [*bench.rows, *(row for row in former if row["name"] not in measured)]
+    results.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

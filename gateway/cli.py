@@ -498,9 +498,9 @@ def wsdl_check(root: str) -> None:
 
 
 def _operator() -> str:
-    import getpass
+    from gateway.access import audit as records
 
-    return "оператор " + getpass.getuser()
+    return "оператор " + records.account()
 
 
 @main.group()

@@ -1,10 +1,12 @@
-"""`demo` as an operator meets it: ready, killed, started again, stopped without a trace."""
+"""`demo` as an operator meets it: ready, killed, started again, its PostgreSQL killed, stopped without a trace."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -90,10 +92,69 @@ def test_demo_from_start_to_end(folder: Path, started) -> None:
     assert description(folder, third)["clients"] == told["clients"]
     assert ready(port) == 200
 
-    third.send_signal(signal.SIGTERM)
-    assert third.wait(timeout=120) == 0
-    assert not (folder / "data" / "demo.json").exists()
-    until = time.monotonic() + 30
-    while (left := family(folder)) and time.monotonic() < until:
+    os.kill(int((Server(folder / "data").data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    until = time.monotonic() + 60
+    while not reaches_the_database(told):
+        assert time.monotonic() < until, "has not come up again by itself"
         time.sleep(0.1)
-    assert left == []
+
+    stopped(folder, third, signal.SIGTERM)
+
+
+def test_ctrl_c_stops_a_demo_that_is_ready_and_one_that_is_not(folder: Path, started) -> None:
+    process = start(folder, free_port("127.0.0.1"))
+    started.append(process)
+    until = time.monotonic() + 60
+    while "Создаётся вымышленный регион" not in (folder / "log").read_text():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) == 130
+    assert left(folder) == []
+
+    again = start(folder, free_port("127.0.0.1"))
+    started.append(again)
+    description(folder, again)
+    stopped(folder, again, signal.SIGINT)
+
+
+def test_a_port_that_is_taken_is_named(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command = ["demo", "--data", str(folder / "data"), "--port", str(taken.getsockname()[1])]
+        told = subprocess.run([sys.executable, "-m", "gateway.cli", *command], capture_output=True, text=True)
+    assert told.returncode == 1
+    assert "demo.port" in told.stderr
+
+
+def stopped(folder: Path, process: subprocess.Popen[bytes], number: int) -> None:
+    process.send_signal(number)
+    assert process.wait(timeout=120) == 0
+    assert not (folder / "data" / "demo.json").exists()
+    assert left(folder) == []
+
+
+def left(folder: Path) -> list[str]:
+    until = time.monotonic() + 30
+    while (found := family(folder)) and time.monotonic() < until:
+        time.sleep(0.1)
+    return found
+
+
+def reaches_the_database(told: dict) -> bool:
+    """A call that needs the database."""
+    client = told["clients"][0]
+    secret = base64.b64encode(f"{client['login']}:{client['password']}".encode()).decode()
+    body = (
+        '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
+        '<GetDictionary xmlns="urn:dn-gateway:exchange:v1"><code>PLACES</code></GetDictionary></s:Body></s:Envelope>'
+    )
+    connection = HTTPConnection("127.0.0.1", int(told["url"].rpartition(":")[2]), timeout=10)
+    try:
+        connection.request(
+            "POST", "/soap/exchange/v1", body, {"Content-Type": "text/xml", "Authorization": f"Basic {secret}"}
+        )
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()

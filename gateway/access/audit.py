@@ -7,7 +7,9 @@ range of a snapshot) and with what outcome. It is the journal behind `GetMyCalls
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -101,7 +103,8 @@ def write_attempt(driver: Driver, attempt: Attempt, outcome: Outcome, code: str)
 
 
 def note(connection: Connection, operation: str, details: Mapping[str, Any]) -> None:
-    """The record of what an operator did (service ``operator``): clients, secrets, export and retention of the audit."""
+    """The record of what an operator did (service ``operator``), with the system account that did it: clients, secrets,
+    loads, months, export and retention of the audit."""
     _write_plain(
         driver_of(connection),
         _INSERT,
@@ -109,8 +112,16 @@ def note(connection: Connection, operation: str, details: Mapping[str, Any]) -> 
         service=_OPERATOR,
         operation=operation,
         outcome=str(Outcome.OK),
-        details=json.dumps(dict(details), ensure_ascii=False, default=str),
+        details=json.dumps({**details, "account": account()}, ensure_ascii=False, default=str),
     )
+
+
+def account() -> str:
+    """The system account of this process; its number where the account has no name (a container)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _write_plain(driver: Driver, statement: bytes, **given: Any) -> None:

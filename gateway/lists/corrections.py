@@ -7,11 +7,11 @@ from datetime import date
 from sqlalchemy import Connection, RowMapping
 
 from gateway.access.model import Call, Foreign
-from gateway.domain import observation
+from gateway.domain import diagnoses, observation
 from gateway.domain.observation import effective
 from gateway.errors import GatewayError
 from gateway.lists import ledger, queries
-from gateway.lists.frame import Frame, id_of
+from gateway.lists.frame import Frame, disease_since, id_of
 from gateway.lists.history import History
 from gateway.lists.ledger import Change
 from gateway.lists.model import EntryView
@@ -23,7 +23,10 @@ class Corrections(History, Frame):
     def change_diagnosis(
         self, connection: Connection, call: Call, entry_id: str, diagnosis: str, since: date, reason: str
     ) -> EntryView:
-        """ChangeDiagnosis: from ``since`` the person is observed for another diagnosis, in the same entry."""
+        """ChangeDiagnosis: from ``since`` the person is observed for another diagnosis, in the same entry.
+
+        A code of the same rubric only makes the diagnosis more exact: its date stays, and the terms of visits go on.
+        """
         reason = _reason(reason)
         organisation, entry = self.own_entry(connection, call, entry_id)
         observation.is_open(entry["status"])
@@ -31,11 +34,12 @@ class Corrections(History, Frame):
             raise GatewayError("observation.date-future")
         if since < entry["observed_since"]:
             raise GatewayError("observation.date-before-diagnosis")
+        another = diagnoses.rubric(diagnoses.parse(diagnosis)) != diagnoses.rubric(entry["diagnosis"])
         place = self.place(
             diagnosis,
             specialty=entry["specialty"],
             birth_date=entry["birth_date"],
-            observed_since=entry["observed_since"],
+            observed_since=since if another else disease_since(entry),
             last_visit_on=entry["last_visit_on"],
         )
         if place.diagnosis == entry["diagnosis"]:
@@ -61,7 +65,7 @@ class Corrections(History, Frame):
             "diagnosis_key": place.key,
             "diagnosis_group": place.group,
             "outside": place.outside,
-            "diagnosed_on": since,
+            "diagnosed_on": since if another else entry["diagnosed_on"],
             "next_visit_by": place.next_visit_by,
         }
         change = Change(entry["id"], "DIAGNOSIS_CHANGED", "CORRECTION", day, patch, {"reason": reason})

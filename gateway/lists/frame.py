@@ -108,7 +108,7 @@ class Frame:
             entry["diagnosis"],
             specialty or entry["specialty"],
             entry["birth_date"],
-            entry["observed_since"],
+            disease_since(entry),
             last_visit_on,
         )
         return {"next_visit_by": appointment.by, "outside": appointment.outside}
@@ -147,6 +147,12 @@ class Frame:
             if row["entry_id"] != entry["id"]
         ]
         meets(segments, organisation, entry["person_id"], key, since, until)
+
+
+def disease_since(entry: RowMapping) -> date:
+    """Since when the person of an entry is observed for its present disease: a change to another one begins anew."""
+    since: date = entry["observed_since"]
+    return max(since, entry["diagnosed_on"] or since)
 
 
 def meets(

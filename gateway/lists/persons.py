@@ -16,11 +16,13 @@ class Persons(Frame):
     """Set-based changes over all lists."""
 
     def renew_persons(self, connection: Connection) -> int:
-        """Brings the copies up to date for the persons of the temporary table ``changed_person``; how many entries."""
-        names = queries.ledgers_of_changed(connection)
-        if not names:
+        """Brings the copies up to date for the persons of the temporary table ``changed_person``; how many entries.
+
+        No list changes from here to the end of the transaction: an entry added meanwhile would copy the former person.
+        """
+        if not queries.has_changed_persons(connection):
             return 0
-        queries.lock_ledgers(connection, names)
+        queries.lock_every_ledger(connection)
         return queries.renew_persons(connection, self.clock.today())
 
     def forget_images(self, connection: Connection, before: datetime) -> int:

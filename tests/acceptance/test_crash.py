@@ -1,4 +1,5 @@
-"""B3 and the crash trial: workers and PostgreSQL killed under load. Nothing acknowledged is lost, nothing is half done."""
+"""B3 and the crash trial: workers, PostgreSQL and connections killed under load. Nothing acknowledged is lost, nothing is
+half done, an answer is never empty-handed, and clients go on by themselves."""
 
 from __future__ import annotations
 
@@ -12,12 +13,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 from sqlalchemy import text
 
 from gateway.store.embedded import Server
 from tests.acceptance.conftest import migrated
-from tests.acceptance.messages import add, people_with
+from tests.acceptance.messages import add, current, people_with
 from tests.serving import CLINIC, Gateway, running_gateway
 
 BATCH = 10
@@ -28,6 +30,43 @@ def durable(folder: Path) -> Iterator[tuple[Server, Gateway]]:
     """A gateway over a PostgreSQL of its own that really writes to disk."""
     with Server(folder / "data") as server, running_gateway(server, migrated(server)) as gateway:
         yield server, gateway
+
+
+class Readers:
+    """Clients that page the list meanwhile: an answer that says 200 carries the data it names."""
+
+    def __init__(self, gateway: Gateway, count: int = 2) -> None:
+        self.gateway = gateway
+        self.stop = threading.Event()
+        self.pages = 0
+        self.wrong: list[str] = []
+        self.threads = [threading.Thread(target=self._read) for _ in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def _read(self) -> None:
+        while not self.stop.is_set():
+            try:
+                answer = self.gateway.call("GetList", current(recordCount="200"))
+                if answer.fault in ("server.database", "server.busy", "server.error"):
+                    time.sleep(0.1)
+                elif answer.fault is not None:
+                    self.wrong.append(answer.fault)
+                elif int(answer.result.findtext("{*}returnedRecords") or -1) != len(
+                    answer.result.findall("{*}entries")
+                ):
+                    self.wrong.append("строк не столько, сколько названо")
+                else:
+                    self.pages += 1
+            except httpx.HTTPError:
+                time.sleep(0.1)
+
+    def end(self) -> None:
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+        assert self.wrong == []
+        assert self.pages > 20
 
 
 class Writers:
@@ -84,7 +123,7 @@ def check(gateway: Gateway, writers: Writers) -> None:
                 "SELECT (SELECT count(*) FROM entry), (SELECT count(*) FROM observation_segment),"
                 " (SELECT count(*) FROM entry_event), (SELECT seq FROM list_ledger WHERE organisation = :own),"
                 " (SELECT count(*) FROM call_request WHERE answer IS NULL),"
-                " (SELECT count(*) FROM call_request), (SELECT count(*) FROM audit_record WHERE outcome = 'OK' AND service <> 'operator')"
+                " (SELECT count(*) FROM call_request), (SELECT count(*) FROM audit_record WHERE outcome = 'OK' AND operation = 'AddEntries')"
             ),
             {"own": CLINIC},
         ).one()
@@ -110,8 +149,10 @@ def test_workers_are_killed_under_load(durable: tuple[Server, Gateway]) -> None:
 
 @pytest.mark.trial
 def test_postgresql_is_killed_under_load(durable: tuple[Server, Gateway]) -> None:
+    """Killed, and stopped as `pg_ctl stop -m immediate` does; every client goes on within ten seconds."""
     server, gateway = durable
     writers = Writers(gateway, people_with(gateway.store, 20_000, CLINIC))
+    readers = Readers(gateway)
     for number in (signal.SIGKILL, signal.SIGQUIT, signal.SIGKILL):
         time.sleep(2)
         os.kill(int((server.data / "postmaster.pid").read_text().split()[0]), number)
@@ -119,5 +160,25 @@ def test_postgresql_is_killed_under_load(durable: tuple[Server, Gateway]) -> Non
         time.sleep(2)
     time.sleep(2)
     writers.end()
+    readers.end()
     gateway.owner.close()
     check(gateway, writers)
+    assert max(writers.gaps) < 10
+
+
+@pytest.mark.trial
+def test_connections_are_cut_under_load(durable: tuple[Server, Gateway]) -> None:
+    """Every connection to the database is ended again and again while calls are in progress."""
+    server, gateway = durable
+    writers = Writers(gateway, people_with(gateway.store, 20_000, CLINIC))
+    readers = Readers(gateway)
+    gateway.store.close()
+    with psycopg.connect(server.admin_url(), autocommit=True) as admin:
+        for _ in range(10):
+            time.sleep(0.5)
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'dn_app'")
+    time.sleep(1)
+    writers.end()
+    readers.end()
+    check(gateway, writers)
+    assert max(writers.gaps) < 10

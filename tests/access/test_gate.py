@@ -281,6 +281,16 @@ def test_a_thousand_wrong_passwords_do_not_lock_the_client_out(
     assert gate.verify(right, HERE).login == gate.verify(right, THERE).login == "clinic-1"
 
 
+def test_one_client_guessed_at_from_many_addresses(make_gate: MakeGate, right: Credentials) -> None:
+    gate = make_gate()
+    gate.verify(right, HERE)
+    for number in range(200):
+        with pytest.raises(Denied) as denied:
+            gate.verify(Credentials(right.login, "wrong password here"), f"10.9.{number // 100}.{number % 100}")
+    assert denied.value.delay == SETTINGS.guess_delay_seconds
+    assert gate.verify(right, HERE).login == gate.verify(right, THERE).login == "clinic-1"
+
+
 def test_many_clients_guessed_at_from_one_address(
     make_gate: MakeGate, right: Credentials, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -236,6 +236,32 @@ def test_days_may_carry_a_zone(text: str, day: int) -> None:
     assert operation.decode(element).on_date.day == day
 
 
+_WRITTEN = st.text(max_size=30) | st.from_regex(
+    r"\A\s?-?[0-9]{4,5}-[01][0-9]-[0-3][0-9](T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?)?(Z|[+-][01][0-9]:[0-5][0-9])?\s?\Z"
+)
+
+
+@given(_WRITTEN)
+@settings(max_examples=400, deadline=None)
+def test_any_text_is_a_day_and_a_moment_or_refused(text: str) -> None:
+    """Fuzz target of dates: what the schema lets through is read or named, never a failure."""
+    exchange = next(service for service in SERVICES if service.name == "Exchange")
+    for service, name, fields in ((SERVICE, "GetDoctors", ("onDate",)), (exchange, "GetMyCalls", ("from", "to"))):
+        element = etree.Element(f"{{{service.namespace}}}{name}")
+        for one in fields:
+            child = etree.SubElement(element, f"{{{service.namespace}}}{one}")
+            try:
+                child.text = text
+            except ValueError:
+                return
+        if service.validate(element):
+            continue
+        try:
+            service.operations[name].decode(element)
+        except GatewayError as error:
+            assert {field.code for field in error.fields} == {"field.format"}
+
+
 @pytest.mark.parametrize("text", ["12026-11-01", "-2026-11-01"])
 def test_days_that_the_calendar_does_not_have_are_named(text: str) -> None:
     operation = SERVICE.operations["ExcludeEntries"]

@@ -1,4 +1,4 @@
-"""Months, quarters and the arithmetic of calendar months."""
+"""Months, quarters and the arithmetic of calendar months; with a fuzz target: any text is a month or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check digits, the structure of an ЕНП, the key of names, age."""
+"""Check digits, the structure of an ЕНП, the key of names, age; with a fuzz target: any text is a number or has a code."""
 
 from __future__ import annotations
 

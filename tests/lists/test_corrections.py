@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
+from sqlalchemy import text
 
 from gateway.access.model import ClientKind
 from gateway.domain.periods import Month
@@ -42,6 +43,20 @@ def test_a_diagnosis_changes_inside_its_entry(place: Region) -> None:
         == "observation.date-future"
     )
     assert refused(place, place.lists.change_diagnosis, entry_id, "I10", DAY, " ") == "reason.empty"
+
+
+def test_terms_begin_anew_with_another_disease_and_go_on_with_a_more_exact_code(place: Region) -> None:
+    """548н: every three months in year one of the oncological diagnosis, not of the entry."""
+    entry_id = place.add(place.person(), "I10", observed_since=date(2020, 1, 10))
+    since = date(2026, 11, 1)
+    place.do(place.lists.change_diagnosis, entry_id, "C50.1", since, "выявлен", organisation=None)
+    entry = line(place, entry_id)
+    assert (entry["diagnosed_on"], entry["next_visit_by"]) == (since, date(2027, 2, 1))
+    place.do(place.lists.change_diagnosis, entry_id, "C50.4", DAY, "уточнён", organisation=None)
+    entry = line(place, entry_id)
+    assert (entry["diagnosed_on"], entry["next_visit_by"]) == (since, date(2027, 2, 1))
+    assert codes(place, place.lists.conduct, conduct(entry_id)) == ["ok"]
+    assert line(place, entry_id)["next_visit_by"] == date(2027, 2, 18)
 
 
 def test_a_diagnosis_another_entry_has_is_refused(place: Region) -> None:
@@ -185,3 +200,19 @@ def test_an_insurer_corrects_nothing(place: Region, method: str) -> None:
             getattr(place.lists, method)(connection, call, id, *more, "причина")
         assert call.persons == []
     assert line(place, entry_id)["version"] == 2
+
+
+def test_what_was_never_closed_cannot_be_opened(place: Region) -> None:
+    with place.store.begin() as connection, pytest.raises(GatewayError, match=r"month\.not-closed"):
+        place.lists.reopen_month(connection, CLINIC, OCTOBER, "test", "ошибка учёта")
+
+
+def test_the_dead_are_neither_seen_after_death_nor_observed_again(place: Region) -> None:
+    enp = place.person()
+    entry_id = place.add(enp, observed_since=date(2026, 11, 1))
+    with place.store.begin() as connection:
+        connection.execute(text("UPDATE person SET death_date = '2026-11-10' WHERE enp = :enp"), {"enp": enp})
+    assert codes(place, place.lists.conduct, conduct(entry_id)) == ["visit.after-death"]
+    assert codes(place, place.lists.conduct, conduct(entry_id, conducted_on=date(2026, 11, 10))) == ["ok"]
+    assert codes(place, place.lists.exclude, Exclusion(entry_id, DAY, "3")) == ["ok"]
+    assert refused(place, place.lists.reopen, entry_id, "ошибка") == "person.dead"

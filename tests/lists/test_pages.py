@@ -139,6 +139,18 @@ def test_expiry_drops_lines_and_keeps_the_ids_that_were_sent(place: Region) -> N
     assert [tuple(row) for row in left] == [(0, None, 250), (1, None, 250)]
 
 
+def test_a_piece_outlives_the_last_snapshot_that_names_it(place: Region) -> None:
+    """A snapshot made some minutes after its piece does not write to it: the piece expires first by so much."""
+    fill(place, 600)
+    ids = place.ids()
+    page = place.list(call=place.call(client_id=2), count=10)
+    with place.store.begin() as connection:
+        connection.execute(text("UPDATE list_piece SET expires_at = now() - interval '9 minutes'"))
+        place.lists.expire_snapshots(connection)
+    rest = place.list(call=place.call(client_id=2), snapshot=page.snapshot_id, start=300, count=300)
+    assert [row.split(":")[1].split("|")[0] for row in rows(rest.body)] == ids[299:599]
+
+
 @pytest.mark.parametrize(
     ("choice", "code"),
     [

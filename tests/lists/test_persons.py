@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
@@ -56,3 +58,20 @@ def test_old_images_are_forgotten_but_not_those_of_moves(place: Region) -> None:
         assert place.lists.forget_images(connection, datetime.now(UTC) - timedelta(days=1)) == 0
         assert place.lists.forget_images(connection, datetime.now(UTC) + timedelta(days=1)) == 1
         assert place.lists.forget_images(connection, datetime.now(UTC) + timedelta(days=1)) == 0
+
+
+def test_an_entry_added_while_persons_change_holds_the_new_data(place: Region) -> None:
+    """Even in an organisation whose list had nobody of them."""
+    enp, item = place.person("Ванин"), "I10"
+    place.add(place.person("Яшин"), organisation=OTHER)
+    with ThreadPoolExecutor(1) as pool:
+        with place.store.begin() as connection:
+            connection.execute(text("UPDATE person SET last_name = 'Эльин' WHERE enp = :enp"), {"enp": enp})
+            connection.execute(
+                text("CREATE TEMP TABLE changed_person ON COMMIT DROP AS SELECT id AS person_id FROM person")
+            )
+            place.lists.renew_persons(connection)
+            added = pool.submit(place.add, enp, item, organisation=OTHER)
+            with suppress(TimeoutError):
+                added.result(0.3)
+        assert line(place, added.result(20))["last_name"] == "Эльин"

@@ -180,9 +180,10 @@ def test_groups(store: Store, tmp_path: Path, nsi: Nsi) -> None:
         "D10.0": "ПРОЧИЕ", "E11.9": "СД", "E78.0": "ПРОЧИЕ", "Z95.1": "ПРОЧИЕ", "K25.7": "ПРОЧИЕ",
     }  # fmt: skip
     assert {code: nsi.group_of(code, TODAY) for code in groups} == groups
-    loaded(store, tmp_path, "code;name;ranges\nБСК;а;I00-I99 E78 Z95\n", "DIAGNOSIS_GROUPS.csv", valid_from=TODAY)
+    own = "code;name;ranges\nБСК;а;I00-I99 E78 Z95\nИНЫЕ;б;\n"
+    loaded(store, tmp_path, own, "DIAGNOSIS_GROUPS.csv", valid_from=TODAY)
     assert nsi.group_of("E78.0", TODAY) == "БСК"
-    assert nsi.group_of("K25.7", TODAY) == ""
+    assert nsi.group_of("K25.7", TODAY) == "ИНЫЕ"
 
 
 def test_profiles(nsi: Nsi) -> None:

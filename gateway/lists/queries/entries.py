@@ -313,13 +313,8 @@ _DIFFER = (
     f"({', '.join('e.' + name for name in _COPIES)}) IS DISTINCT FROM ({', '.join('p.' + name for name in _COPIES)})"
 )
 
-_LEDGERS_OF_CHANGED = text(
-    "SELECT DISTINCT e.organisation FROM changed_person c JOIN entry e ON e.person_id = c.person_id"
-    f" JOIN person p ON p.id = c.person_id WHERE {_DIFFER} ORDER BY 1"
-)
-_LOCK_LEDGERS = text(
-    "SELECT seq FROM list_ledger WHERE organisation = ANY(:organisations) ORDER BY organisation FOR UPDATE"
-).bindparams(bindparam("organisations", type_=ARRAY(Text)))
+_CHANGED_PERSONS = text("SELECT EXISTS (SELECT FROM changed_person)")
+_LOCK_EVERY_LEDGER = text("LOCK TABLE list_ledger IN EXCLUSIVE MODE")
 
 _RENEW_PERSONS = text(
     f"""
@@ -350,14 +345,14 @@ _FORGET_IMAGES = text(
 )
 
 
-def ledgers_of_changed(connection: Connection) -> list[str]:
-    """Organisations with entries whose copies differ from the persons of ``changed_person``."""
-    return list(connection.execute(_LEDGERS_OF_CHANGED).scalars())
+def has_changed_persons(connection: Connection) -> bool:
+    found: bool = connection.execute(_CHANGED_PERSONS).scalar_one()
+    return found
 
 
-def lock_ledgers(connection: Connection, organisations: Sequence[str]) -> None:
-    """Takes several ledgers, in the order that every taker of several keeps."""
-    connection.execute(_LOCK_LEDGERS, {"organisations": list(organisations)})
+def lock_every_ledger(connection: Connection) -> None:
+    """Waits for the changes of all lists that run and holds up the next ones, of lists without a ledger too."""
+    connection.execute(_LOCK_EVERY_LEDGER)
 
 
 def renew_persons(connection: Connection, today: date) -> int:

@@ -126,9 +126,12 @@ _PIECES = text(
     """
 ).bindparams(bindparam("organisations", type_=ARRAY(Text)))
 
+_SLACK = "interval '10 minutes'"
+"""How much earlier than the last snapshot that names it a piece may expire, so that not every snapshot writes to it."""
+
 _EXTEND = text(
     "UPDATE list_piece SET expires_at = greatest(expires_at, :expires_at)"
-    " WHERE id = ANY(:ids) AND expires_at < CAST(:expires_at AS timestamptz) - interval '10 minutes'"
+    f" WHERE id = ANY(:ids) AND expires_at < CAST(:expires_at AS timestamptz) - {_SLACK}"
 ).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
 
 _ORGANISATIONS = text("SELECT organisation FROM list_ledger ORDER BY organisation")
@@ -142,7 +145,7 @@ _EXPIRE = text(
     f"""
     WITH gone AS MATERIALIZED (
         UPDATE list_piece SET expires_at = NULL, choice = choice || '#' || id
-        WHERE expires_at < :now AND edition = 0 RETURNING id
+        WHERE expires_at < CAST(:now AS timestamptz) - {_SLACK} AND edition = 0 RETURNING id
     ), named AS MATERIALIZED (
         SELECT s.id, s.as_of, cardinality(s.pieces) AS parts, piece_id
         FROM list_snapshot s, unnest(s.pieces) AS piece_id WHERE piece_id IN (SELECT id FROM gone)
@@ -217,7 +220,7 @@ def pieces(connection: Connection, organisations: Sequence[str], choice: str, un
 
 
 def extend(connection: Connection, ids: Sequence[int], expires_at: datetime) -> None:
-    """Keeps pieces at least as long as the snapshot that now names them."""
+    """Keeps pieces as long as the snapshot that now names them, give or take the slack."""
     if ids:
         connection.execute(_EXTEND, {"ids": list(ids), "expires_at": expires_at})
 

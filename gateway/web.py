@@ -46,7 +46,7 @@ _log = logging.getLogger("gateway.web")
 def make_desk(settings: Settings, clock: Clock | None = None) -> Desk:
     """The features of one process, wired; make it after a fork."""
     clock = clock or Clock(ZoneInfo(settings.time_zone))
-    store = Store(settings.database_url, size=settings.threads + settings.hashing_threads + 2)
+    store = Store(settings.database_url, size=settings.threads + settings.hashing_threads + 2, zone=settings.time_zone)
     nsi = Nsi(store, clock)
     return Desk(
         store=store,

@@ -20,8 +20,8 @@ RETRY_DATABASE = 5
 _CONFLICTS = frozenset({"40001", "40P01", "23P01", "23505"})
 """Serialization failure, deadlock, exclusion and unique violation: another call was faster; a new try sees its rows."""
 
-_BUSY = frozenset({"40001", "40P01", "55P03", "57014"})
-"""Also lock timeout and statement timeout."""
+_BUSY = frozenset({"23P01", "40001", "40P01", "55P03", "57014"})
+"""Also an exclusion constraint met again and again, lock timeout and statement timeout."""
 
 _DOWN_CLASSES = ("08", "53", "57P", "58")
 _DOWN = frozenset({"25006", "25P03", "25P04", "28000", "28P01", "3D000", "55000", "XX000"})

@@ -41,13 +41,9 @@ class Directory:
 
 
 def effective(day: date, closed: Collection[int]) -> date:
-    """The day from which a change dated ``day`` counts: itself, or the first day of the next month that is not closed."""
-    month = Month.of(day)
-    if month.number not in closed:
-        return day
-    while month.number in closed:
-        month = month.shift(1)
-    return month.first_day
+    """The day from which a change dated ``day`` counts: itself, or the first day after the last closed month."""
+    last = max(closed, default=0)
+    return day if Month.of(day).number > last else Month.from_number(last).shift(1).first_day
 
 
 def plan(texts: Iterable[str], today: date, *, empty_allowed: bool) -> list[str]:

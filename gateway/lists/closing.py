@@ -27,6 +27,7 @@ class Closing(Frame):
         last = queries.last_close(connection, organisation, month.number)
         if last is not None and last["reopened_at"] is None:
             raise GatewayError("month.closed")
+        _be_last(queries.closed_months(connection, organisation), month)
         edition = last["edition"] + 1 if last else 1
         queries.close(connection, organisation=organisation, month=month.number, edition=edition, actor=actor)
         self._freeze_all(connection, organisation, Period.month(month.year, month.month), render)
@@ -44,6 +45,7 @@ class Closing(Frame):
         last = queries.last_close(connection, organisation, month.number)
         if last is None or last["reopened_at"] is not None:
             raise GatewayError("month.not-closed")
+        _be_last(queries.closed_months(connection, organisation), month)
         queries.reopen(
             connection,
             organisation=organisation,
@@ -87,3 +89,9 @@ class Closing(Frame):
                 body=blocks.pack(render(lines)),
                 keys="\n".join(map(blocks.key_of, lines)),
             )
+
+
+def _be_last(closed: frozenset[int], month: Month) -> None:
+    """Months close and open at one end: a change in an open month before a closed one would reach into the closed one."""
+    if any(number > month.number for number in closed):
+        raise GatewayError("month.order")

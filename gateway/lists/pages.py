@@ -7,6 +7,7 @@ because every later change keeps the line as it stood. An unchanged list is not 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -65,6 +66,15 @@ class Pages(Frame):
             )
         known = head
         return failures.on_driver(store, lambda driver: _kept(store, driver, call, known, start, count, render))
+
+    def fix_counted(self, connection: Connection) -> int:
+        """Finds a portion of the members of lists whose time is over and of whom only first pages were read: the audit
+        names them by their place in the list. Returns how many lists; 0 when nothing is left."""
+        pieces = queries.counted(connection, queries.now(connection))
+        for piece in pieces:
+            filters = json.loads(piece["choice"])
+            queries.freeze_at(connection, piece["id"], piece["organisation"], piece["seq"], filters)
+        return len(pieces)
 
     def expire_snapshots(self, connection: Connection) -> int:
         """Forgets the lines of snapshots whose time is over; returns the number of blocks emptied."""

@@ -24,11 +24,9 @@ def sqlalchemy_url(url: str) -> str:
 class Store:
     """One database under one role. Cheap to make, safe to share between threads; make it after a fork."""
 
-    def __init__(self, url: str, *, size: int = 8, timeout: float = 10.0, statement_timeout_ms: int = 0) -> None:
+    def __init__(self, url: str, *, size: int = 8, timeout: float = 10.0, zone: str = "Europe/Moscow") -> None:
         self.url = url
-        options = "-c TimeZone=Europe/Moscow -c DateStyle=ISO"
-        if statement_timeout_ms:
-            options += f" -c statement_timeout={statement_timeout_ms}"
+        options = f"-c TimeZone={zone} -c DateStyle=ISO"
         args: dict[str, Any] = {"connect_args": {"options": options, "connect_timeout": 5, "prepare_threshold": 2}}
         if size:
             args |= {"pool_size": size, "max_overflow": 0, "pool_timeout": timeout, "pool_use_lifo": True}

@@ -36,6 +36,10 @@ def forget_audit(work: Work) -> None:
 def expire_snapshots(work: Work) -> None:
     """Drops the rendered lines of list snapshots whose time is over."""
     lists = Lists(work.settings, Nsi(work.store, work.clock), work.clock)
+    fixed = True
+    while fixed:
+        with work.store.begin() as connection:
+            fixed = lists.fix_counted(connection) > 0
     with work.store.begin() as connection:
         lists.expire_snapshots(connection)
 

@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import text
 
 from gateway.store.embedded import Server
+from tests import markers
 from tests.acceptance.conftest import migrated
 from tests.acceptance.messages import add, current, people_with
 from tests.serving import CLINIC, Gateway, running_gateway
@@ -30,6 +31,9 @@ def durable(folder: Path) -> Iterator[tuple[Server, Gateway]]:
     """A gateway over a PostgreSQL of its own that really writes to disk."""
     with Server(folder / "data") as server, running_gateway(server, migrated(server)) as gateway:
         yield server, gateway
+    log = (server.folder / "log" / "postgresql.log").read_text(encoding="utf-8", errors="replace")
+    assert "terminated by signal" not in log or "DETAIL" not in log
+    assert markers.leaks(log) == []
 
 
 class Readers:

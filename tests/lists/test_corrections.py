@@ -166,12 +166,26 @@ def test_a_month_closes_once_and_opens_by_an_explicit_command(place: Region) -> 
 def test_a_quarter_is_closed_with_its_last_month(place: Region) -> None:
     july = place.at(date(2026, 7, 20))
     entry_id = july.add(july.person(), observed_since=date(2026, 7, 5))
-    for month in (7, 9):
+    for month in (7, 8):
         close(place, Month(2026, month))
     with pytest.raises(GatewayError, match="list.not-closed"):
         place.list(quarter=3, edition="CLOSED")
-    close(place, Month(2026, 8))
+    close(place, Month(2026, 9))
     assert place.ids("TAKEN", quarter=3, edition="CLOSED") == [entry_id]
+
+
+def test_months_open_and_close_at_one_end(place: Region) -> None:
+    """So that a change in an open month never reaches into a closed one after it."""
+    july = place.at(date(2026, 7, 20))
+    entry_id = july.add(july.person(), observed_since=date(2026, 7, 5))
+    for month in (8, 9):
+        close(place, Month(2026, month))
+    with pytest.raises(GatewayError, match=r"month\.order"):
+        close(place, Month(2026, 7))
+    with pytest.raises(GatewayError, match=r"month\.order"), place.store.begin() as connection:
+        place.lists.reopen_month(connection, CLINIC, Month(2026, 8), "test", "ошибка учёта")
+    assert codes(place, place.lists.exclude, Exclusion(entry_id, date(2026, 7, 15), "6")) == ["ok.closed-month"]
+    assert place.ids("EXCLUDED", month=10) == [entry_id]
 
 
 def test_a_quarter_closes_again_after_every_reopening_of_its_months(place: Region) -> None:
@@ -179,12 +193,14 @@ def test_a_quarter_closes_again_after_every_reopening_of_its_months(place: Regio
     entry_id = july.add(july.person(), observed_since=date(2026, 7, 5))
     for month in (7, 8, 9):
         close(place, Month(2026, month))
-    for month in (7, 8, 7, 9):
-        with place.store.begin() as connection:
-            place.lists.reopen_month(connection, CLINIC, Month(2026, month), "test", "ошибка учёта")
-        with pytest.raises(GatewayError, match="list.not-closed"):
-            place.list("TAKEN", quarter=3, edition="CLOSED")
-        close(place, Month(2026, month))
+    for back in ((9,), (9, 8), (9, 8, 7), (9, 8)):
+        for month in back:
+            with place.store.begin() as connection:
+                place.lists.reopen_month(connection, CLINIC, Month(2026, month), "test", "ошибка учёта")
+            with pytest.raises(GatewayError, match="list.not-closed"):
+                place.list("TAKEN", quarter=3, edition="CLOSED")
+        for month in reversed(back):
+            close(place, Month(2026, month))
         assert place.ids("TAKEN", quarter=3, edition="CLOSED") == [entry_id]
 
 

@@ -139,6 +139,21 @@ def test_expiry_drops_lines_and_keeps_the_ids_that_were_sent(place: Region) -> N
     assert [tuple(row) for row in left] == [(0, None, 250), (1, None, 250)]
 
 
+def test_expiry_fixes_who_was_on_a_first_page(place: Region) -> None:
+    """The audit says which records left; who they were is found before the images that tell it are forgotten."""
+    entries = fill(place, 300)
+    place.list(count=10)
+    codes(place, place.lists.exclude, *[Exclusion(id, DAY, "6") for id in entries[:50]])
+    with place.store.begin() as connection:
+        connection.execute(text("UPDATE list_piece SET expires_at = now() - interval '1 day'"))
+    with place.store.begin() as connection:
+        assert place.lists.fix_counted(connection) == 1
+        assert place.lists.fix_counted(connection) == 0
+        place.lists.expire_snapshots(connection)
+        left = connection.execute(text("SELECT number, ids FROM list_block")).all()
+    assert [(row.number, row.ids) for row in left] == [(0, [int(id) for id in entries[:250]])]
+
+
 def test_a_piece_outlives_the_last_snapshot_that_names_it(place: Region) -> None:
     """A snapshot made some minutes after its piece does not write to it: the piece expires first by so much."""
     fill(place, 600)

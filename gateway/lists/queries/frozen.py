@@ -18,7 +18,7 @@ BLOCK = 250
 """Lines a block."""
 
 _OBSERVED_ON = "s.since <= :day AND (s.until IS NULL OR s.until > :day)"
-_OBSERVED_IN = "s.since <= :last AND (s.until IS NULL OR s.until > :first)"
+_OBSERVED_IN = "s.since <= :last AND (s.until IS NULL OR s.until > greatest(:first, s.since))"
 _VISITED_IN = (
     "EXISTS (SELECT 1 FROM visit v WHERE v.entry_id = e.id AND v.organisation = :organisation AND NOT v.attempt"
     " AND v.annulled_at IS NULL AND v.effective_on BETWEEN :first AND :last)"
@@ -145,7 +145,7 @@ _EXPIRE = text(
     f"""
     WITH gone AS MATERIALIZED (
         UPDATE list_piece SET expires_at = NULL, choice = choice || '#' || id
-        WHERE expires_at < CAST(:now AS timestamptz) - {_SLACK} AND edition = 0 RETURNING id
+        WHERE expires_at < CAST(:now AS timestamptz) - {_SLACK} AND edition = 0 AND frozen RETURNING id
     ), named AS MATERIALIZED (
         SELECT s.id, s.as_of, cardinality(s.pieces) AS parts, piece_id
         FROM list_snapshot s, unnest(s.pieces) AS piece_id WHERE piece_id IN (SELECT id FROM gone)
@@ -243,6 +243,16 @@ _INSERT_BLOCK = text(
 ).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
 _SEAL_BLOCK = text("UPDATE list_block SET body = :body, keys = :keys WHERE piece_id = :piece_id AND number = :number")
 _BLOCKS_WITH_KEYS = text("SELECT number, ids, body, keys FROM list_block WHERE piece_id = :piece_id ORDER BY number")
+
+
+_COUNTED = text(
+    "SELECT id, organisation, seq, choice FROM list_piece WHERE NOT frozen AND expires_at < :now ORDER BY id LIMIT 1000"
+)
+
+
+def counted(connection: Connection, now: datetime) -> Rows:
+    """Pieces whose time is over and whose members were never fixed."""
+    return all_rows(connection, _COUNTED, now=now)
 
 
 def insert_piece(connection: Connection, **values: Any) -> int | None:

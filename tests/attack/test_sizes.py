@@ -92,6 +92,7 @@ def _until_answer(gateway: Gateway, head: bytes, part: Callable[[], bytes], most
     """Sends until the gateway answers; the answer and the bytes sent."""
     sent = 0
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)  # the system would take megabytes
         connection.sendall(head)
         connection.setblocking(False)
         answered = False

@@ -64,6 +64,9 @@ def _message(record: logging.LogRecord) -> str:
         return str(record.msg)
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, default=lambda value: type(value).__qualname__).encode
+
+
 class JsonLines(logging.Formatter):
     """The formatter of every handler of the gateway."""
 
@@ -79,7 +82,7 @@ class JsonLines(logging.Formatter):
         line |= {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = describe(record.exc_info[1])
-        return json.dumps(line, ensure_ascii=False, default=lambda value: type(value).__qualname__)
+        return _encode(line)
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, places: TracebackType | None) -> None:

@@ -43,6 +43,8 @@ class Proxies:
                 raise GatewayError("setting.invalid", name="trusted_proxies") from None
 
     def trust(self, address: str) -> bool:
+        if not self._networks:
+            return False
         try:
             parsed = ip_address(address)
         except ValueError:

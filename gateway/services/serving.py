@@ -197,7 +197,7 @@ def _work(application: Application, listener: socket.socket, bounds: Bounds) -> 
         application,
         http=bounded(bounds),
         ws="none",
-        loop="asyncio",
+        loop="uvloop",
         lifespan="on",
         backlog=BACKLOG,
         access_log=False,

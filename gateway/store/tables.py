@@ -449,7 +449,7 @@ list_snapshot = Table(
     Column("as_of", _Time, nullable=False),
     Column("closed_at", _Time),
     Column("expires_at", _Time, nullable=False),
-    Index("list_snapshot_client_id_as_of_idx", "client_id", "as_of"),
+    Index("list_snapshot_client_id_choice_as_of_idx", "client_id", "choice", "as_of"),
     comment="What a snapshotId names: pieces in order and the running totals at their ends",
 )
 

@@ -194,7 +194,7 @@ CREATE TABLE list_snapshot (
     CONSTRAINT list_snapshot_pkey PRIMARY KEY (id)
 );
 
-CREATE INDEX list_snapshot_client_id_as_of_idx ON list_snapshot (client_id, as_of);
+CREATE INDEX list_snapshot_client_id_choice_as_of_idx ON list_snapshot (client_id, choice, as_of);
 
 COMMENT ON TABLE list_snapshot IS 'What a snapshotId names: pieces in order and the running totals at their ends';
 

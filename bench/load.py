@@ -80,8 +80,11 @@ class _Connection:
         return self.buffer.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")), bytes(self.buffer[:200])
 
 
-def run(target: Target, seconds: float, connections: int = 4) -> Result:
-    """Loads the target for ``seconds``; counts whole answers."""
+def run(target: Target, seconds: float, connections: int = 8) -> Result:
+    """Loads the target for ``seconds``; counts whole answers.
+
+    The kernel deals connections to processes by chance: with few of them one process of two may get all.
+    """
     requests = itertools.cycle([target.request(body) for body in target.bodies])
     chosen = selectors.DefaultSelector()
     live = [_Connection(target, requests) for _ in range(connections)]

@@ -60,6 +60,7 @@ class Bench:
     scale: str
     seconds: float
     rounds: int
+    only: str | None = None
     rows: list[dict[str, object]] = field(default_factory=list)
 
     @property
@@ -265,26 +266,26 @@ def lists_and_persons(bench: Bench) -> None:
         for warm in (lists, later, sealed, find[:50]):
             for body in warm:
                 load.once(target("gateway", [body]))
-        _cold(bench, target, closed, sizes[0][1], today)
-
         pair = partial(load.pairs, seconds=bench.seconds, rounds=bench.rounds)
-        rate, base_rate, ratio = pair(target("gateway", lists), target("floor", lists))
-        bench.row("list_page", rate, "стр/с", base_rate, ratio, 0.75)
-        rate, base_rate, ratio = pair(target("gateway", later), target("floor", lists))
-        bench.row("list_page_snapshot", rate, "стр/с", base_rate, ratio, 2.5)
-        kept = rate
-        rate, base_rate, ratio = pair(target("gateway", sealed), target("floor", lists))
-        bench.row("list_page_closed", rate, "стр/с", base_rate, ratio, 2.5)
-        plain = load.pairs(target("gateway", lists), target("spyne", lists), 10.0, 3)
-        bench.row("list_page_vs_spyne", plain[0], "стр/с", plain[1], plain[2], 20)
-        bench.row("list_page_closed_vs_spyne", kept, "стр/с", plain[1], kept / plain[1], 60)
-        _after_change(bench, target, organisations, today)
-        _deep(bench, target, password, today)
-        if has_php:
-            rate, base_rate, ratio = pair(target("gateway", lists), target("php", lists))
-            bench.row("list_page_vs_php", rate, "стр/с", base_rate, ratio, 1.2)
-            rate, base_rate, ratio = pair(target("gateway", later), target("php", lists))
-            bench.row("list_page_snapshot_vs_php", rate, "стр/с", base_rate, ratio, 4)
+        if bench.only != "find":
+            _cold(bench, target, closed, sizes[0][1], today)
+            rate, base_rate, ratio = pair(target("gateway", lists), target("floor", lists))
+            bench.row("list_page", rate, "стр/с", base_rate, ratio, 0.75)
+            rate, base_rate, ratio = pair(target("gateway", later), target("floor", lists))
+            bench.row("list_page_snapshot", rate, "стр/с", base_rate, ratio, 2.5)
+            kept = rate
+            rate, base_rate, ratio = pair(target("gateway", sealed), target("floor", lists))
+            bench.row("list_page_closed", rate, "стр/с", base_rate, ratio, 2.5)
+            plain = load.pairs(target("gateway", lists), target("spyne", lists), 10.0, 3)
+            bench.row("list_page_vs_spyne", plain[0], "стр/с", plain[1], plain[2], 20)
+            bench.row("list_page_closed_vs_spyne", kept, "стр/с", plain[1], kept / plain[1], 60)
+            _after_change(bench, target, organisations, today)
+            _deep(bench, target, password, today)
+            if has_php:
+                rate, base_rate, ratio = pair(target("gateway", lists), target("php", lists))
+                bench.row("list_page_vs_php", rate, "стр/с", base_rate, ratio, 1.2)
+                rate, base_rate, ratio = pair(target("gateway", later), target("php", lists))
+                bench.row("list_page_snapshot_vs_php", rate, "стр/с", base_rate, ratio, 4)
         rate, base_rate, ratio = pair(target("gateway", find), target("floor", find))
         bench.row("find_person", rate, "зап/с", base_rate, ratio, 0.7)
         if has_php:
@@ -481,14 +482,14 @@ def main() -> None:
     options.add_argument("--lines", type=int, default=1_000_000, help="строк для загрузки застрахованных")
     options.add_argument("--seconds", type=float, default=3.0)
     options.add_argument("--rounds", type=int, default=7)
-    options.add_argument("--only", choices=("http", "load"))
+    options.add_argument("--only", choices=("http", "find", "load"))
     given = options.parse_args()
     with filled(Path(given.data), given.persons, given.entries) as (server, database):
         scale = f"{given.persons} лиц, {given.entries} записей"
-        bench = Bench(server, database, scale, given.seconds, given.rounds)
+        bench = Bench(server, database, scale, given.seconds, given.rounds, given.only)
         if given.only != "load":
             lists_and_persons(bench)
-        if given.only != "http":
+        if given.only in (None, "load"):
             insured(bench, given.lines)
     results = HERE / "results.json"
     former = json.loads(results.read_text(encoding="utf-8")) if results.exists() else []

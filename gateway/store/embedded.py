@@ -312,14 +312,20 @@ def create_roles(connection: psycopg.Connection[tuple[object, ...]]) -> None:
             connection.execute(f"CREATE ROLE {role} LOGIN".encode())
 
 
+_BUILTIN_LOCALES = 17_00_00
+"""The version of PostgreSQL from which it has locales of its own."""
+
+
 def create_database(connection: psycopg.Connection[tuple[object, ...]], name: str, template: str | None = None) -> None:
     """A database of the owner, with Unicode rules that do not depend on the machine; from ``template`` if given."""
     if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
         return
     if template:
         how = f"TEMPLATE {template} STRATEGY file_copy"
-    else:
+    elif connection.info.server_version >= _BUILTIN_LOCALES:
         how = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'"
+    else:
+        how = "TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'"
     connection.execute(f"CREATE DATABASE {name} OWNER {OWNER} {how}".encode())
 
 

@@ -33,7 +33,7 @@ class Commands(phrases.Group):
         try:
             return super().invoke(context)
         except (GatewayError, SQLAlchemyError, psycopg.Error) as error:
-            from gateway.access.failures import named
+            from gateway.store.failures import named
 
             refusal = error if isinstance(error, GatewayError) else named(error)
             if refusal is None:

@@ -16,6 +16,7 @@ _POSITIVE = (
     "threads", "records_per_page", "requests_per_minute", "file_part_bytes", "snapshot_hours", "body_bytes",
     "body_seconds", "header_seconds", "write_seconds", "xml_depth", "xml_elements", "xml_attributes", "xml_name_chars",
     "hashing_threads", "audit_days", "request_days", "change_days",
+    "file_bytes", "archive_bytes", "upload_days", "download_days", "mailbox_days", "confirmed_days", "operation_days",
 )  # fmt: skip
 """Settings that are at least one. Snapshots read the lines that changes kept, so these must be kept longer."""
 
@@ -76,6 +77,18 @@ class Settings:
     audit_days: int = _setting(1830, "срок хранения журнала доступа, дней")
     request_days: int = _setting(30, "срок хранения ответов для повторов requestId, дней")
     change_days: int = _setting(400, "срок хранения образов записей для ленты изменений и снимков, дней")
+    file_bytes: int = _setting(256 * 1024 * 1024, "размер принимаемого файла, байт, не больше")
+    archive_bytes: int = _setting(1024 * 1024 * 1024, "размер содержимого принимаемого архива, байт, не больше")
+    upload_days: int = _setting(2, "срок хранения файлов, переданных не целиком или не использованных, дней")
+    download_days: int = _setting(7, "срок хранения файлов операций, дней")
+    mailbox_days: int = _setting(90, "срок хранения файлов абонентского пункта, дней")
+    confirmed_days: int = _setting(14, "срок хранения файлов абонентского пункта после подтверждения, дней")
+    operation_days: int = _setting(400, "срок хранения операций и их протоколов, дней")
+    smtp_url: str = _setting(
+        "", "почтовый сервер для извещений: smtp://имя:пароль@сервер:порт или smtps://…; пусто — без почты"
+    )
+    mail_from: str = _setting("", "адрес отправителя извещений")
+    webhook_secret: str = _setting("", "ключ подписи извещений HTTP (HMAC-SHA256); пусто — без подписи")
     log_level: str = _setting("INFO", "уровень журнала процесса")
 
     def __post_init__(self) -> None:

@@ -23,7 +23,6 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from gateway import __version__, metrics
-from gateway.access import failures
 from gateway.access.gate import Gate
 from gateway.domain.clock import Clock
 from gateway.errors import GatewayError
@@ -36,7 +35,7 @@ from gateway.services.credentials import Proxies
 from gateway.services.edge import Edge, Receive, Scope, Send, status_of
 from gateway.services.published import SERVICES
 from gateway.settings import Settings
-from gateway.store import migrate
+from gateway.store import failures, migrate
 from gateway.store.engine import Store
 
 SOAP_PREFIX = "/soap/"

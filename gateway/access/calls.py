@@ -23,9 +23,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway import metrics
-from gateway.access import audit, failures, queries
+from gateway.access import audit, queries
 from gateway.access.model import Attempt, Call, Foreign, ItemResult, Outcome, all_of
 from gateway.errors import ACCEPTED, GatewayError, Side
+from gateway.store import failures
 from gateway.store.engine import Driver, Store, driver_of
 
 C = TypeVar("C")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.access import audit, failures, queries, secrets
+from gateway.access import audit, queries, secrets
 from gateway.access.guesses import Guesses
 from gateway.access.memory import Memory
 from gateway.access.model import Caller, Certificate, ClientKind, Credentials, Denied
@@ -23,6 +23,7 @@ from gateway.access.watch import Watch
 from gateway.domain.clock import Clock
 from gateway.errors import GatewayError
 from gateway.settings import Settings
+from gateway.store import failures
 from gateway.store.engine import Store
 
 __all__ = ["Caller", "Certificate", "Credentials", "Denied", "Gate"]

@@ -11,8 +11,9 @@ from threading import Lock
 from time import monotonic
 
 from gateway import metrics
-from gateway.access import failures, queries
+from gateway.access import queries
 from gateway.errors import GatewayError
+from gateway.store import failures
 from gateway.store.engine import Store
 
 _SHARE = 20

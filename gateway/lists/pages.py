@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.access import audit, failures
+from gateway.access import audit
 from gateway.access.model import Call, ClientKind
 from gateway.errors import GatewayError
 from gateway.lists import blocks, queries
@@ -25,6 +25,7 @@ from gateway.lists.choice import Resolved, compose, resolve
 from gateway.lists.frame import Frame
 from gateway.lists.model import Choice, Line, LineRenderer, Page
 from gateway.lists.queries import BLOCK
+from gateway.store import failures
 from gateway.store.engine import Driver, Store, driver_of
 
 T = TypeVar("T")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from gateway.access import audit, failures
+from gateway.access import audit
 from gateway.access.model import Call, ClientKind
 from gateway.domain.persons import enp_error, name_key, snils_digits, snils_error
 from gateway.errors import FieldError, GatewayError, field_error
 from gateway.people import queries
 from gateway.people.names import tidy
+from gateway.store import failures
 from gateway.store.engine import Store
 
 LIMIT_DEFAULT = 20

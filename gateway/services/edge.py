@@ -20,12 +20,13 @@ from uuid import uuid4
 from lxml import etree
 
 from gateway import logs, metrics
-from gateway.access import calls, failures
+from gateway.access import calls
 from gateway.access.model import Attempt, Call, Caller, Credentials, Denied, Outcome
 from gateway.errors import GatewayError, Side
 from gateway.formats import xml
 from gateway.services import credentials, envelope
 from gateway.services.contract import Desk, Operation, Service, fault, perform
+from gateway.store import failures
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -262,7 +262,8 @@ list_ledger = Table(
     metadata,
     Column("organisation", Text, ForeignKey("organisation.code"), primary_key=True),
     Column("seq", BigInteger, nullable=False, server_default=text("0")),
-    comment="The row a change of an organisation's list locks first; seq numbers its changes in commit order",
+    Column("forgotten", BigInteger, nullable=False, server_default=text("0")),
+    comment="The row a change of an organisation's list locks first; seq numbers its changes in commit order, images up to forgotten are dropped",
 )
 
 entry = Table(
@@ -451,6 +452,128 @@ list_snapshot = Table(
     Column("expires_at", _Time, nullable=False),
     Index("list_snapshot_client_id_choice_as_of_idx", "client_id", "choice", "as_of"),
     comment="What a snapshotId names: pieces in order and the running totals at their ends",
+)
+
+list_aside = Table(
+    "list_aside",
+    metadata,
+    _id(),
+    Column("organisation", Text, ForeignKey("organisation.code"), nullable=False),
+    Column("operation_id", UUID(as_uuid=True), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("enp", Text, nullable=False, index=True),
+    Column("record", JSONB, nullable=False),
+    Column("noted_at", _Time, nullable=False, server_default=_NOW),
+    Column("settled_at", _Time),
+    Column("settled_by", UUID(as_uuid=True)),
+    Column("code", Text),
+    UniqueConstraint("operation_id", "number"),
+    Index("list_aside_waiting_idx", "organisation", "id", postgresql_where=text("settled_at IS NULL")),
+    comment="Lines of uploaded lists whose ЕНП no source knows yet: kept until one does, then merged like any line",
+)
+
+feed_era = Table(
+    "feed_era",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("began_at", _Time, nullable=False, server_default=_NOW),
+    Column("mark", Text, nullable=False),
+    Column("positions", JSONB, nullable=False),
+    comment="A history of changes that clients may know: a database that was restored begins a new era at these numbers",
+)
+
+# long work and files --------------------------------------------------------------------------------------------------
+
+operation = Table(
+    "operation",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("organisation", Text),
+    Column("insurer", Text),
+    Column("client_id", BigInteger),
+    Column("login", Text, nullable=False),
+    Column("trace", Text, nullable=False),
+    Column("parameters", JSONB, nullable=False, server_default=text("'{}'")),
+    Column(
+        "state",
+        Text,
+        CheckConstraint("state IN ('QUEUED', 'RUNNING', 'DONE', 'FAILED', 'ABORTED')", name="state"),
+        nullable=False,
+        server_default=text("'QUEUED'"),
+    ),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("job_id", BigInteger),
+    Column("stage", Text),
+    Column("done", BigInteger),
+    Column("total", BigInteger),
+    Column("progress", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("code", Text),
+    Column("message", Text),
+    Column("created_at", _Time, nullable=False, server_default=_NOW),
+    Column("started_at", _Time),
+    Column("stage_at", _Time),
+    Column("beat_at", _Time),
+    Column("ended_at", _Time),
+    Column("abort_at", _Time),
+    Column("abort_by", Text),
+    Index("operation_organisation_created_at_idx", "organisation", "created_at"),
+    Index("operation_open_idx", "created_at", postgresql_where=text("state IN ('QUEUED', 'RUNNING')")),
+    comment="Long work: attempt is the fence (only the newest run of a job may write), progress what a resumed run goes on from",
+)
+
+operation_line = Table(
+    "operation_line",
+    metadata,
+    Column("operation_id", UUID(as_uuid=True), ForeignKey("operation.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("at", _Time, nullable=False, server_default=text("clock_timestamp()")),
+    Column("level", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    comment="Timed lines of an operation's protocol, in Russian, without personal values",
+)
+
+file = Table(
+    "file",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("organisation", Text),
+    Column("insurer", Text),
+    Column("client_id", BigInteger),
+    Column("operation_id", UUID(as_uuid=True), ForeignKey("operation.id"), index=True),
+    Column("number", Integer, nullable=False, server_default=text("0")),
+    Column("mailbox", Boolean, nullable=False, server_default=text("false")),
+    Column("size", BigInteger, nullable=False, server_default=text("0")),
+    Column("sha256", Text),
+    Column("signature_of", UUID(as_uuid=True), index=True),
+    Column("created_at", _Time, nullable=False, server_default=_NOW),
+    Column("ready_at", _Time),
+    Column("expires_at", _Time, nullable=False, index=True),
+    Column("confirmed_at", _Time),
+    Column("confirmed_by", Text),
+    Index("file_mailbox_idx", "organisation", "ready_at", postgresql_where=text("mailbox")),
+    comment="Files that came or wait to be collected; visible once ready_at is set. Of an organisation, an insurer, or (neither) the fund",
+)
+
+file_part = Table(
+    "file_part",
+    metadata,
+    Column("file_id", UUID(as_uuid=True), ForeignKey("file.id", ondelete="CASCADE"), primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    comment="Content of files in parts: start and size count plain bytes, body is a zstandard frame",
+)
+
+mailbox_contact = Table(
+    "mailbox_contact",
+    metadata,
+    Column("organisation", Text, ForeignKey("organisation.code"), primary_key=True),
+    Column("email", Text),
+    Column("webhook", Text),
+    comment="Where an organisation is told of a new file in its mailbox (Абонентский пункт)",
 )
 
 # calendar -------------------------------------------------------------------------------------------------------------

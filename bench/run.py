@@ -26,7 +26,7 @@ from pathlib import Path
 
 import psycopg
 
-from bench import floor, load, plain_spyne
+from bench import feed, floor, load, plain_spyne
 from bench.load import Target
 from gateway import settings as configuration
 from gateway import web
@@ -267,6 +267,11 @@ def lists_and_persons(bench: Bench) -> None:
             for body in warm:
                 load.once(target("gateway", [body]))
         pair = partial(load.pairs, seconds=bench.seconds, rounds=bench.rounds)
+        if bench.only in (None, "http", "feed"):
+            rate, base_rate, ratio = feed.measure(target, store, organisations[-1], bench.seconds, bench.rounds)
+            bench.row("change_feed", rate, "изм/с", base_rate, ratio, 0.7)
+        if bench.only == "feed":
+            return
         if bench.only != "find":
             _cold(bench, target, closed, sizes[0][1], today)
             rate, base_rate, ratio = pair(target("gateway", lists), target("floor", lists))
@@ -482,7 +487,7 @@ def main() -> None:
     options.add_argument("--lines", type=int, default=1_000_000, help="строк для загрузки застрахованных")
     options.add_argument("--seconds", type=float, default=3.0)
     options.add_argument("--rounds", type=int, default=7)
-    options.add_argument("--only", choices=("http", "find", "load"))
+    options.add_argument("--only", choices=("http", "find", "feed", "load"))
     given = options.parse_args()
     with filled(Path(given.data), given.persons, given.entries) as (server, database):
         scale = f"{given.persons} лиц, {given.entries} записей"

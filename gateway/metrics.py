@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prometheus_client import Counter, Histogram
+    from prometheus_client import Counter, Histogram, Metric
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -99,8 +99,35 @@ def pool_wait() -> Iterator[None]:
         _instruments().pool.observe(perf_counter() - since)
 
 
-def exposition() -> tuple[bytes, str]:
-    """What `/metrics` answers: the text of all processes together and its content type."""
+class _Long:
+    """The state of long work as it stands in the database, read for one answer."""
+
+    def __init__(self, operations: Mapping[tuple[str, str], int], workers: int | None) -> None:
+        self._operations = operations
+        self._workers = workers
+
+    def collect(self) -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        kept = GaugeMetricFamily(
+            "dn_gateway_operations", "Операции в базе по виду и состоянию", labels=["kind", "state"]
+        )
+        for labels, count in sorted(self._operations.items()):
+            kept.add_metric(labels, count)
+        yield kept
+        workers = GaugeMetricFamily("dn_gateway_workers", "Исполнители заданий, подающие признаки жизни")
+        if self._workers is not None:
+            workers.add_metric([], self._workers)
+        yield workers
+
+
+def exposition(
+    operations: Mapping[tuple[str, str], int] | None = None, workers: int | None = None
+) -> tuple[bytes, str]:
+    """What `/metrics` answers: the text of all processes together and its content type.
+
+    ``operations`` by kind and state and live ``workers`` are of the whole database; absent where it does not answer.
+    """
     from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
     from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -109,4 +136,6 @@ def exposition() -> tuple[bytes, str]:
     if os.environ.get(_DIRECTORY):
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+    long = CollectorRegistry()
+    long.register(_Long(operations or {}, workers))
+    return generate_latest(registry) + generate_latest(long), CONTENT_TYPE_LATEST

@@ -13,12 +13,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from gateway.errors import GatewayError
 
 _POSITIVE = (
-    "threads", "records_per_page", "requests_per_minute", "file_part_bytes", "snapshot_hours", "body_bytes",
+    "threads", "records_per_page", "requests_per_minute", "snapshot_hours", "body_bytes",
     "body_seconds", "header_seconds", "write_seconds", "xml_depth", "xml_elements", "xml_attributes", "xml_name_chars",
     "hashing_threads", "audit_days", "request_days", "change_days",
     "file_bytes", "archive_bytes", "upload_days", "download_days", "mailbox_days", "confirmed_days", "operation_days",
 )  # fmt: skip
 """Settings that are at least one. Snapshots read the lines that changes kept, so these must be kept longer."""
+
+FILE_PART_MOST = 7_000_000
+"""Bytes that in base64 stay under the 10 MB of one text that XML parsers take."""
 
 
 def _is_zone(name: str) -> bool:
@@ -57,7 +60,7 @@ class Settings:
     items_per_call: int = _setting(1000, "элементов в пакетном вызове, не больше")
     records_per_page: int = _setting(10000, "записей на странице, не больше")
     requests_per_minute: int = _setting(6000, "запросов клиента в минуту, если у клиента не задано своё")
-    file_part_bytes: int = _setting(4 * 1024 * 1024, "часть файла, байт")
+    file_part_bytes: int = _setting(4 * 1024 * 1024, "часть файла, байт, не больше 7000000")
     snapshot_hours: int = _setting(24, "срок хранения снимка списка, часов")
     body_bytes: int = _setting(8 * 1024 * 1024, "тело запроса, байт, не больше")
     body_seconds: int = _setting(30, "время на получение тела запроса, с")
@@ -95,6 +98,7 @@ class Settings:
         checks = {
             "observation_key": self.observation_key in ("rubric", "code"),
             "diagnosis_outside": self.diagnosis_outside in ("mark", "refuse"),
+            "file_part_bytes": 1 <= self.file_part_bytes <= FILE_PART_MOST,
             "secret_memory_seconds": 0 <= self.secret_memory_seconds <= 60,
             "items_per_call": 1 <= self.items_per_call <= 100_000,
             "port": 0 <= self.port <= 65535,

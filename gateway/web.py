@@ -1,12 +1,13 @@
-"""The one web application: SOAP services, their WSDL, the page for integrators, state and figures of the process.
+"""The one web application: SOAP services, their WSDL, files, the page for integrators, state and figures of the process.
 
-Here, and nowhere else, features are made and handed to each other. SOAP goes past the framework straight to the edge.
+Here, and nowhere else, features are made and handed to each other. SOAP and files go past the framework straight to
+their doors.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from ipaddress import ip_address
@@ -28,7 +29,8 @@ from gateway.domain.clock import Clock
 from gateway.errors import GatewayError
 from gateway.lists import Lists
 from gateway.nsi.dictionaries import Nsi
-from gateway.services import integrators, serving
+from gateway.operations import queue, works
+from gateway.services import file_door, integrators, serving
 from gateway.services.connection import Bounds
 from gateway.services.contract import Desk, fault
 from gateway.services.credentials import Proxies
@@ -45,7 +47,8 @@ _log = logging.getLogger("gateway.web")
 def make_desk(settings: Settings, clock: Clock | None = None) -> Desk:
     """The features of one process, wired; make it after a fork."""
     clock = clock or Clock(ZoneInfo(settings.time_zone))
-    store = Store(settings.database_url, size=settings.threads + settings.hashing_threads + 2, zone=settings.time_zone)
+    threads = settings.threads + file_door.THREADS + settings.hashing_threads
+    store = Store(settings.database_url, size=threads + 2, zone=settings.time_zone)
     nsi = Nsi(store, clock)
     return Desk(
         store=store,
@@ -60,18 +63,21 @@ def make_desk(settings: Settings, clock: Clock | None = None) -> Desk:
 
 
 class Application:
-    """ASGI: ``/soap/`` to the edge or to a WSDL, the rest to the framework."""
+    """ASGI: ``/soap/`` to the edge or to a WSDL, ``/files/`` to its door, the rest to the framework."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.desk = make_desk(settings, clock)
         self.edge = Edge(self.desk)
+        self.files = file_door.FileDoor(self.desk)
         self._proxies = Proxies(settings.trusted_proxies)
         url = public_url(settings)
         self._wsdl = {service.path: service.wsdl(url) for service in SERVICES}
         self._pages = Starlette(routes=self._routes(), lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(SOAP_PREFIX):
+        if scope["type"] == "http" and scope["path"].startswith(file_door.PREFIX):
+            await self.files(scope, receive, send)
+        elif scope["type"] != "http" or not scope["path"].startswith(SOAP_PREFIX):
             await self._pages(scope, receive, send)
         elif scope["method"] in ("GET", "HEAD") and scope["query_string"].lower() in (b"wsdl", b"singlewsdl"):
             await self._send_wsdl(scope, receive, send)
@@ -86,6 +92,7 @@ class Application:
             yield
         finally:
             self.edge.close()
+            self.files.close()
             self.desk.gate.close()
             self.desk.store.close()
 
@@ -124,8 +131,16 @@ class Application:
     def _metrics(self, request: Request) -> Response:
         if not self._local(request):
             return Response(status_code=404)
-        text, kind = metrics.exposition()
+        text, kind = metrics.exposition(*self._long_work())
         return Response(text, headers={"content-type": kind})
+
+    def _long_work(self) -> tuple[Mapping[tuple[str, str], int] | None, int | None]:
+        """Operations by kind and state and live workers; nothing while the database does not answer."""
+        try:
+            with self.desk.store.begin() as connection:
+                return works.counts(connection), queue.live_workers(connection)
+        except SQLAlchemyError:
+            return None, None
 
     def _local(self, request: Request) -> bool:
         """Whether the request comes from this machine or a trusted address, not through a proxy for somebody else."""

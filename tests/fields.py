@@ -16,9 +16,12 @@ _SAMPLES = {
     "organisation": "400001", "enp": "4076940848010003", "snils": "11223344595", "birthDate": "1960-05-17",
     "diagnosis": "I10", "plannedMonths": "2026-11", "entryId": "1", "visitId": "1", "year": "2026", "month": "11",
     "listType": "OBSERVED", "edition": "CURRENT", "reason": "ошибка",
+    "operationId": "3d1f6a52-8f1b-4d8e-9c57-0f4c5b6f2a11", "fileId": "8a4f0c8e-55c1-4f6b-b5a1-7d0e6f9b3c22",
+    "fileName": "list.csv", "offset": "0",
 }  # fmt: skip
 _BY_BASE = {
     "string": "x", "boolean": "true", "int": "1", "long": "1", "date": "2026-11-01", "dateTime": "2026-11-01T00:00:00Z",
+    "base64Binary": "ZW5wO2RpYWdub3Npcw==",
 }  # fmt: skip
 
 

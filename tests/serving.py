@@ -210,9 +210,16 @@ class Gateway:
         body = f'<{operation} xmlns="{namespace}">{fields}</{operation}>'
         return self.post(PATHS[namespace], envelope(body, self.clients[client].header))
 
-    def change(self, operation: str, fields: str, client: str = "clinic", request_id: str | None = None) -> Answer:
+    def change(
+        self,
+        operation: str,
+        fields: str,
+        client: str = "clinic",
+        request_id: str | None = None,
+        namespace: str = OBSERVATION,
+    ) -> Answer:
         """A changing call with a fresh ``requestId``."""
-        return self.call(operation, f"<requestId>{request_id or uuid4()}</requestId>{fields}", client)
+        return self.call(operation, f"<requestId>{request_id or uuid4()}</requestId>{fields}", client, namespace)
 
     def records(self) -> int:
         """How many audit records there are."""
@@ -328,6 +335,21 @@ def running_gateway(server: Any, template: str, **settings: object) -> Iterator[
             owner.close()
             with psycopg.connect(server.admin_url(), autocommit=True) as admin:
                 admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+
+
+@contextmanager
+def working(gateway: Gateway) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker process over the database of a gateway, with a scratch folder of its own; its log is the gateway's."""
+    with tempfile.TemporaryDirectory(prefix="dn-gateway-work-") as folder, gateway.log.open("ab") as log:
+        environ = gateway.environ | {"DN_GATEWAY_DATA_DIR": folder}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway.cli", "worker"], env=environ, cwd=ROOT, stdout=log, stderr=log
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 @pytest.fixture(scope="module")

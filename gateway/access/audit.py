@@ -39,7 +39,7 @@ def values(call: Call, outcome: Outcome = Outcome.OK, code: str | None = None) -
     """The record of a call by column, ready for psycopg: persons each once in order, details as JSON text."""
     return {
         "trace": call.trace,
-        "client_id": call.caller.client_id,
+        "client_id": call.caller.client_id or None,
         "login": call.caller.login,
         "address": call.address or None,
         "service": call.service,

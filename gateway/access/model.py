@@ -47,7 +47,10 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated client with its rights. ``organisations`` of INSURER and FUND is empty: they see all."""
+    """An authenticated client with its rights. ``organisations`` of INSURER and FUND is empty: they see all.
+
+    ``client_id`` 0 is no client: the operator, whose long work began at the command line.
+    """
 
     client_id: int
     login: str

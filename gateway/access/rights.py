@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from gateway.errors import GatewayError
 
 READING = frozenset(
-    {"FindPerson", "GetEntry", "GetPersonEntries", "GetList", "GetDoctors", "GetDictionary", "GetMyCalls"}
-)
+    {
+        "FindPerson", "GetEntry", "GetPersonEntries", "GetList", "ExportList", "GetChanges", "GetDoctors",
+        "GetDictionary", "GetMyCalls", "ListOperations", "GetOperation", "ListFiles", "GetFile",
+    }
+)  # fmt: skip
 CHANGING = frozenset(
     {
         "AddEntries", "UpdatePlans", "ConductObservations", "ExcludeEntries", "ChangeDiagnosis", "AnnulEntry",
-        "AnnulVisit", "ReopenEntry", "SaveDoctors",
+        "AnnulVisit", "ReopenEntry", "SaveDoctors", "UploadList", "AbortOperation", "PutFilePart", "ConfirmFile",
     }
 )  # fmt: skip
 OPEN = frozenset({"Ping", "GetAllowedOperations", "GetLimits"})

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from gateway.cli import care, clients, contract, dictionaries, jobs, journal, months, processes
+from gateway.cli import care, clients, contract, dictionaries, files, jobs, journal, months, processes, work
 from gateway.cli.root import main
 
-__all__ = ["care", "clients", "contract", "dictionaries", "jobs", "journal", "main", "months", "processes"]
+__all__ = [
+    "care",
+    "clients",
+    "contract",
+    "dictionaries",
+    "files",
+    "jobs",
+    "journal",
+    "main",
+    "months",
+    "processes",
+    "work",
+]

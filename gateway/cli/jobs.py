@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import click
 
 from gateway.cli.root import Load, main, place_of
@@ -21,13 +23,15 @@ def job() -> None:
 def job_list(load: Load, last: int) -> None:
     """Перечислить задания календаря и последние запуски."""
     from gateway.operations import queries
-    from gateway.sync.calendar import overview
+    from gateway.sync.calendar import lateness, overview
     from gateway.sync.jobs import JOBS
 
     with place_of(load) as (place, _):
         store = place.app()
-        for one, period, _begun in overview(store, JOBS):
-            click.echo(f"{one.name}\t{one.cron}\t{one.text}\tпоследний период: {period or '—'}")
+        for one, period, begun in overview(store, JOBS):
+            late = lateness(period, begun) if period and begun else timedelta(0)
+            mark = f", с опозданием на {late // timedelta(minutes=1)} мин" if late else ""
+            click.echo(f"{one.name}\t{one.cron}\t{one.text}\tпоследний период: {period or '—'}{mark}")
         with store.begin() as connection:
             for line in queries.last_jobs(connection, last):
                 changed = f"{line.changed_at:%d.%m.%Y %H:%M:%S}" if line.changed_at else "—"

@@ -60,7 +60,8 @@ def worker(load: Load, concurrency: int) -> None:
     logs.setup(values)
     with place_of(lambda: values) as (place, _):
         owner = place.owner(2) if place.has_owner else None
-        Worker(Work(place.app(concurrency + 2), owner, values, clock_of(values)), concurrency=concurrency).run()
+        # long work reads on one connection while it writes on another
+        Worker(Work(place.app(2 * concurrency + 2), owner, values, clock_of(values)), concurrency=concurrency).run()
 
 
 @main.command()

@@ -24,3 +24,7 @@ class Clock:
 
     def today(self) -> date:
         return self.now().date()
+
+    def zoned(self, time: datetime) -> datetime:
+        """A time without a zone is meant in the region's."""
+        return time if time.tzinfo else time.replace(tzinfo=self.zone)

@@ -7,7 +7,7 @@ the DBF name, in any order; columns that only the gateway fills are passed over.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Literal
 
 NAMESPACE = "urn:dn-gateway:list:v1"
@@ -68,6 +68,23 @@ COLUMNS = (
     Column("outside", "Вне приказов", "text", "OUTSIDE", 5),
 )
 """In the order of the contract's Entry. A list's line has no recordNumber: it is counted when a file is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListHeader:
+    """What an exported file says of itself. ``organisation`` None: all lists; ``first`` and ``records`` are the place of
+    this file in a list of ``total`` records, seen at ``as_of``; ``edition`` CURRENT, or CLOSED with ``closed_at``."""
+
+    organisation: str | None
+    period: str
+    list_type: str
+    edition: str
+    as_of: datetime
+    closed_at: datetime | None
+    change_token: str
+    first: int
+    records: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ Encodings: UTF-8, UTF-16 and windows-1251, named by a byte order mark, by ``char
 declaration; where two of them disagree the document is refused. DOCTYPE is refused before anything is parsed, so there
 are no entities to expand and nothing to fetch. Comments and processing instructions are dropped. Limits hold before
 the tree takes memory. A refusal carries a line number at most, never text of the document.
+
+`parse` takes a whole document (a message), `Stream` the records of a file of any size, one after another.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from __future__ import annotations
 import codecs
 import re
 import threading
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from lxml import etree
 
@@ -67,18 +70,24 @@ def parse(data: bytes, limits: Limits, charset: str | None = None) -> etree._Ele
 
 def _as_utf8(data: bytes, charset: str | None) -> bytes:
     """The document in UTF-8 without a byte order mark."""
-    mark, length = _mark(data)
-    declared = _DECLARATION.match(data[length : length + _HEAD].decode(mark or "latin-1", "ignore").lstrip())
-    named = [_known(name) for name in (charset, declared and declared[1]) if name]
-    encoding = mark or (named[0] if named else _UTF8)
-    if any(not _agree(encoding, name) for name in named):
-        raise GatewayError("request.encoding")
+    encoding, length = _encoding(data, charset)
     if encoding == _UTF8:
         return data[length:]
     try:
         return data[length:].decode(encoding).encode()
     except UnicodeError:
         raise GatewayError("request.encoding") from None
+
+
+def _encoding(data: bytes, charset: str | None) -> tuple[str, int]:
+    """The encoding of a document that begins with ``data``, and the length of its byte order mark."""
+    mark, length = _mark(data)
+    declared = _DECLARATION.match(data[length : length + _HEAD].decode(mark or "latin-1", "ignore").lstrip())
+    named = [_known(name) for name in (charset, declared and declared[1]) if name]
+    encoding = mark or (named[0] if named else _UTF8)
+    if any(not _agree(encoding, name) for name in named):
+        raise GatewayError("request.encoding")
+    return encoding, length
 
 
 def _mark(data: bytes) -> tuple[str | None, int]:
@@ -216,3 +225,173 @@ def _refusal(utf8: bytes, error: etree.XMLSyntaxError, limits: Limits) -> Gatewa
 
 def _exceeded(what: str, limit: int) -> GatewayError:
     return GatewayError("request.limits", what=what, limit=limit)
+
+
+# streams --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """What a stream may hold. Of one record: bytes (its texts are bounded by them; a record that ends within a piece of
+    64 KiB more is still taken), elements, and depth counted from the record. Of the whole document: attributes, namespace declarations included, and different names; both are few,
+    because libxml2 keeps every name it has met as long as the thread lives."""
+
+    record_bytes: int = 256 * 1024
+    elements: int = 1000
+    depth: int = 16
+    attributes: int = 64
+    names: int = 500
+    name_chars: int = 128
+
+
+_ATTRIBUTE = re.compile(rb"=\s*[\"']")
+
+
+class Stream:
+    """The records of a document: the children of its root, in order, one at a time, so that memory does not grow.
+
+    ``source`` is read from where it stands to its end; ``roots`` are the tags that the root may have, as lxml writes
+    them. Raises ``file.format`` for another root, ``file.structure`` for whatever is wrong, also after records were
+    given out: a document is right only if it was read to its end.
+    """
+
+    def __init__(self, source: BinaryIO, roots: Collection[str], limits: StreamLimits | None = None) -> None:
+        self._source = source
+        self._limits = limits or StreamLimits()
+        self._parser = etree.XMLPullParser(("start", "end"), tag=tuple(roots), remove_blank_text=True, **_GUARDS)
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._root: etree._Element | None = None
+        self._names: set[str] = set()
+        self._attributes = 0
+        self._prolog = self._split = b""
+        self._line = 1
+        self._over = self._closed = False
+        self.root = self._begin()
+        """The tag of the root."""
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The attributes of the root, by their tags."""
+        return {} if self._root is None else {str(name): str(value) for name, value in self._root.attrib.items()}
+
+    def records(self) -> Iterator[etree._Element]:
+        """A record must be taken apart before the next one is asked for: it leaves the tree then."""
+        root = self._root
+        assert root is not None
+        unbroken = 0
+        while True:
+            while len(root) > 1 or (self._over and len(root)):
+                record = root[0]
+                self._check(record)
+                yield record
+                if (text := record.tail) and text.strip():
+                    raise self._broken("текст вне записей")
+                root.remove(record)
+                unbroken = 0
+            if (text := root.text) and text.strip():
+                raise self._broken("текст вне записей")
+            if self._closed:
+                return
+            unbroken += self._feed(self._source.read(_PIECE))
+            if unbroken > self._limits.record_bytes + _PIECE and not self._over:
+                raise self._broken(f"запись больше {self._limits.record_bytes} байт")
+
+    def _begin(self) -> str:
+        """Reads up to the root, which must stand at the beginning of the document."""
+        piece = self._source.read(_PIECE)
+        try:
+            encoding, mark = _encoding(piece, None)
+        except GatewayError:
+            raise self._broken("кодировка не поддерживается или не та, что названа") from None
+        if encoding != _UTF8:
+            self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._feed(piece[mark:])
+        if self._root is None and not self._closed:
+            self._feed(self._source.read(_PIECE))
+        if self._root is None:
+            raise GatewayError("file.format", what="корневой элемент XML не известен или стоит не в начале файла")
+        if self._root.getroottree().docinfo.internalDTD is not None:
+            raise self._broken("объявление DOCTYPE запрещено")
+        return str(self._root.tag)
+
+    def _feed(self, piece: bytes) -> int:
+        """Gives a piece, or the end if it is empty, to the parser; returns the length of the piece in UTF-8."""
+        utf8 = piece
+        if self._decoder is not None:
+            try:
+                utf8 = self._decoder.decode(piece, not piece).encode()
+            except UnicodeDecodeError as error:
+                self._line += error.object[: error.start].count(b"\n")
+                raise self._broken("знаки не в кодировке файла") from None
+            except UnicodeEncodeError:
+                raise self._broken("знаки не в кодировке файла") from None
+        self._look(utf8)
+        try:
+            self._parser.feed(utf8)
+            if not piece:
+                self._closed = True
+                self._parser.close()
+        except etree.XMLSyntaxError as error:
+            raise self._syntax(error) from None
+        for event, element in self._parser.read_events():
+            if event == "start":
+                if self._root is not None:
+                    raise self._broken("корневой элемент повторяется внутри файла")
+                self._root = element
+            else:
+                self._over = True
+        self._line += utf8.count(b"\n")
+        return len(utf8)
+
+    def _look(self, utf8: bytes) -> None:
+        """What must be known before the parser sees it: DOCTYPE, and attributes counted from above."""
+        if self._root is None:
+            self._prolog += utf8
+            if _PROLOG.match(self._prolog):
+                raise self._broken("объявление DOCTYPE запрещено")
+        if b"=" in utf8 or self._split:
+            self._attributes += len(_ATTRIBUTE.findall(self._split + utf8))
+            if self._attributes > self._limits.attributes:
+                raise self._broken(f"атрибутов больше {self._limits.attributes}")
+        self._split = b"=" if utf8.rstrip().endswith(b"=") else b""
+
+    def _check(self, record: etree._Element) -> None:
+        limits, names = self._limits, self._names
+        count = 0
+        for element in record.iter():
+            count += 1
+            tag: Any = element.tag
+            if tag not in names:
+                names.add(tag)
+                if len(tag) > limits.name_chars:
+                    raise self._broken(f"знаков в имени больше {limits.name_chars}")
+        if len(names) > limits.names:
+            raise self._broken(f"разных имён больше {limits.names}")
+        if count > limits.elements:
+            raise self._broken(f"элементов в записи больше {limits.elements}")
+        if count > len(record) + 1 and _asked("boolean(." + "/*" * limits.depth + ")")(record):
+            raise self._broken(f"вложенность записи больше {limits.depth}")
+
+    def _syntax(self, error: etree.XMLSyntaxError) -> GatewayError:
+        self._line = (error.position or (self._line, 0))[0] or self._line
+        if error.code == etree.ErrorTypes.ERR_NAME_TOO_LONG:
+            return self._broken(f"знаков в имени больше {self._limits.name_chars}")
+        if error.code in (etree.ErrorTypes.ERR_INVALID_ENCODING, etree.ErrorTypes.ERR_INVALID_CHAR):
+            return self._broken("знаки не в кодировке файла или недопустимы")
+        return self._broken("файл оборван" if self._closed else "разметка XML неверна")
+
+    def _broken(self, what: str) -> GatewayError:
+        return GatewayError("file.structure", what=f"строка {self._line}: {what}")
+
+
+def fields(record: etree._Element) -> list[tuple[str, str | None]]:
+    """Tags and stripped texts of a record's children, in order. The text is None where more than a text is found: a
+    child of the child, or text after it; text before the first child shows as a child with the record's own tag."""
+    children: Any = record
+    found: list[tuple[str, str | None]] = [
+        (one.tag, None if len(one) or ((tail := one.tail) and tail.strip()) else (one.text or "").strip())
+        for one in children
+    ]
+    if (text := record.text) and text.strip():
+        found.insert(0, (str(record.tag), None))
+    return found

@@ -1,13 +1,16 @@
 """ДН lists: entries, visits, corrections, history, pages, month closes."""
 
 from gateway.lists.batches import Batches
+from gateway.lists.changes import Changes
 from gateway.lists.closing import Closing
 from gateway.lists.corrections import Corrections
+from gateway.lists.exporting import Exporting
 from gateway.lists.pages import Pages
 from gateway.lists.persons import Persons
+from gateway.lists.uploading import Uploading
 
 
-class Lists(Batches, Corrections, Pages, Closing, Persons):
+class Lists(Batches, Corrections, Exporting, Pages, Changes, Closing, Persons, Uploading):
     """The feature that doors, command line and jobs call."""
 
 

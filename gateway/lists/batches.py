@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import date
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping
@@ -13,91 +12,43 @@ from gateway.domain import observation, persons
 from gateway.domain.observation import effective
 from gateway.errors import GatewayError
 from gateway.lists import ledger, queries
-from gateway.lists.frame import Frame, Outcome, accepted, batch, id_of, meets
+from gateway.lists.decisions import Decisions, Doctors, ended
+from gateway.lists.frame import Outcome, accepted, batch, id_of
 from gateway.lists.ledger import Change
 from gateway.lists.model import Conduct, Exclusion, NewEntry, PlanChange
 
 
-class Doctors:
-    """The part of the organisation's directory that a batch names."""
-
-    def __init__(self, connection: Connection, organisation: str, snils: Iterable[str | None]) -> None:
-        wanted = {persons.snils_digits(text) for text in snils if text}
-        self.rows = queries.doctors(connection, organisation, wanted) if wanted else []
-
-    def find(self, snils: str, day: date) -> RowMapping:
-        """The line in force on the day."""
-        digits = persons.snils_digits(snils)
-        if wrong := persons.snils_error(digits):
-            raise GatewayError(wrong)
-        for row in self.rows:
-            in_force = row["valid_from"] <= day and (row["valid_to"] is None or day <= row["valid_to"])
-            if row["snils"] == digits and in_force:
-                return row
-        raise GatewayError("doctor.unknown")
-
-
-class Batches(Frame):
+class Batches(Decisions):
     """Operations over 1..1000 items of one organisation."""
 
     def add(self, connection: Connection, call: Call, organisation: str, items: Sequence[NewEntry]) -> list[ItemResult]:
         """AddEntries: puts people under observation."""
         self.begin(connection, call, organisation)
-        today = self.clock.today()
-        found = queries.persons(connection, {item.enp for item in items})
-        people = {row["id"] for row in found.values()}
-        taken = list(queries.segments_of_persons(connection, people))
+        facts = self.facts(
+            connection, organisation, {item.enp for item in items}, (item.doctor_snils for item in items)
+        )
         names = queries.external_ids(connection, organisation, {item.external_id for item in items if item.external_id})
-        doctors = Doctors(connection, organisation, (item.doctor_snils for item in items))
-        closed = queries.closed_months(connection, organisation)
         ids = queries.next_ids(connection, "entry", len(items))
         rows: list[dict[str, Any]] = []
         mine: set[tuple[int, str]] = set()
 
         def decide(item: NewEntry) -> Outcome:
-            person = self._person(found, item.enp)
-            since = observation.beginning(_facts(person), item.diagnosed_on, item.observed_since, today)
-            specialty = self._specialty(doctors, item, today)
-            place = self.place(
-                item.diagnosis, specialty=specialty, birth_date=person["birth_date"], observed_since=since
-            )
-            months = observation.plan(item.planned_months, today, empty_allowed=False)
-            effective_from = effective(since, closed)
-            if (person["id"], place.key) in mine:
+            person = self.person(facts, item.enp)
+            row = self.newcomer(facts, person, item)
+            if (person["id"], row["diagnosis_key"]) in mine:
                 raise GatewayError("observation.exists")
-            meets(taken, organisation, person["id"], place.key, effective_from)
             if item.external_id in names:
                 raise GatewayError("conflict.external-id")
-            mine.add((person["id"], place.key))
+            mine.add((person["id"], row["diagnosis_key"]))
             if item.external_id:
                 names.add(item.external_id)
-            id = ids[len(rows)]
-            rows.append(
-                {
-                    "id": id,
-                    "person_id": person["id"],
-                    "external_id": item.external_id,
-                    **{name: person[name] for name in _COPIED},
-                    "diagnosis": place.diagnosis,
-                    "diagnosis_key": place.key,
-                    "diagnosis_group": place.group,
-                    "outside": place.outside,
-                    "diagnosed_on": item.diagnosed_on,
-                    "by_attachment": person["attached_organisation"] == organisation,
-                    "doctor_snils": persons.snils_digits(item.doctor_snils) if item.doctor_snils else None,
-                    "specialty": specialty,
-                    "observed_since": since,
-                    "planned_months": months,
-                    "next_visit_by": place.next_visit_by,
-                    "status": "OBSERVED",
-                    "effective_from": effective_from,
-                }
-            )
-            return Outcome(accepted(since, effective_from, place.outside), id)
+            row["id"] = ids[len(rows)]
+            rows.append(row)
+            return Outcome(accepted(row["observed_since"], row["effective_from"], row["outside"]), row["id"])
 
         results = batch(call, items, decide)
         ledger.take(connection, call, organisation, rows)
-        call.covers(people)
+        call.covers(person["id"] for person in facts.persons.values())
         return results
 
     def update_plans(
@@ -113,7 +64,7 @@ class Batches(Frame):
             entry = entries.take(item)
             observation.is_open(entry["status"])
             patch: dict[str, Any] = {"planned_months": observation.plan(item.planned_months, today, empty_allowed=True)}
-            specialty = self._specialty(doctors, item, today) or entry["specialty"]
+            specialty = self.specialty(doctors, item.doctor_snils, item.specialty, today) or entry["specialty"]
             if item.doctor_snils:
                 patch["doctor_snils"] = persons.snils_digits(item.doctor_snils)
             if specialty != entry["specialty"]:
@@ -192,7 +143,7 @@ class Batches(Frame):
                 until = effective(item.excluded_on, closed)
                 shifted = shifted or until != item.excluded_on
                 change.kind, change.effective_on = "EXCLUDED", until
-                change.patch |= _ended(item.excluded_on, item.exclusion_reason)
+                change.patch |= ended(item.excluded_on, item.exclusion_reason)
                 ends.append({"entry_id": entry["id"], "until": until, "true_to": item.excluded_on})
             changes.append(change)
             return Outcome("ok.closed-month" if shifted else "ok", visit_id)
@@ -208,27 +159,17 @@ class Batches(Frame):
     ) -> list[ItemResult]:
         """ExcludeEntries: the end of an observation without an examination."""
         entries = self._entries(connection, call, organisation, items)
-        today = self.clock.today()
-        codes = self.directory()
-        closed = queries.closed_months(connection, organisation)
+        facts = self.facts(connection, organisation, (), ())
         changes: list[Change] = []
         ends: list[dict[str, Any]] = []
 
         def decide(item: Exclusion) -> Outcome:
             entry = entries.take(item)
             observation.is_open(entry["status"])
-            observation.ending(
-                item.excluded_on,
-                item.exclusion_reason,
-                observed_since=entry["observed_since"],
-                last_visit_on=entry["last_visit_on"],
-                today=today,
-                codes=codes,
-            )
+            until = self.ending(facts, entry, item.excluded_on, item.exclusion_reason)
             entries.done(entry)
-            until = effective(item.excluded_on, closed)
             ends.append({"entry_id": entry["id"], "until": until, "true_to": item.excluded_on})
-            patch = _ended(item.excluded_on, item.exclusion_reason)
+            patch = ended(item.excluded_on, item.exclusion_reason)
             changes.append(Change(entry["id"], "EXCLUDED", "EXCLUSION", until, patch))
             return Outcome(accepted(item.excluded_on, until), entry["id"])
 
@@ -247,24 +188,6 @@ class Batches(Frame):
     def _entries(self, connection: Connection, call: Call, organisation: str, items: Sequence[Any]) -> Entries:
         self.begin(connection, call, organisation)
         return Entries(connection, call, organisation, items)
-
-    def _person(self, found: dict[str, RowMapping], enp: str) -> RowMapping:
-        if wrong := persons.enp_error(enp):
-            raise GatewayError(wrong)
-        person = found.get(enp)
-        if person is None:
-            raise GatewayError("person.unknown")
-        observation.may_be_observed(_facts(person))
-        return person
-
-    def _specialty(self, doctors: Doctors, item: NewEntry | PlanChange, today: date) -> str | None:
-        """The specialty named, else the doctor's own."""
-        doctor = doctors.find(item.doctor_snils, today) if item.doctor_snils else None
-        if item.specialty:
-            if not self.nsi.has("SPECIALTIES", item.specialty, today):
-                raise GatewayError("doctor.specialty")
-            return item.specialty
-        return doctor["specialty"] if doctor else None
 
 
 class Entries:
@@ -292,17 +215,3 @@ class Entries:
     def done(self, entry: RowMapping) -> None:
         """Notes that the entry is changed, so that another item for it is refused."""
         self.changed.add(entry["id"])
-
-
-_COPIED = (
-    "enp", "snils", "last_name", "first_name", "middle_name", "name_key", "birth_date", "sex", "death_date", "insurer",
-    "attached_organisation",
-)  # fmt: skip
-
-
-def _facts(person: RowMapping) -> observation.Person:
-    return observation.Person(person["id"], person["birth_date"], person["death_date"], person["insured_in_region"])
-
-
-def _ended(day: date, reason: str) -> dict[str, Any]:
-    return {"status": "EXCLUDED", "excluded_on": day, "exclusion_reason": reason}

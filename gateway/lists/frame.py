@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -16,6 +16,9 @@ from gateway.errors import ACCEPTED, GatewayError
 from gateway.lists import ledger, queries
 from gateway.nsi.dictionaries import Nsi
 from gateway.settings import Settings
+
+Row = RowMapping | Mapping[str, Any]
+"""A row as it was read, or as it will be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ class Frame:
         )
 
     def due(
-        self, entry: RowMapping, *, last_visit_on: date | None, specialty: str | None = None
+        self, entry: Row, *, last_visit_on: date | None, specialty: str | None = None
     ) -> dict[str, date | str | None]:
         """The term of the next visit as columns of `entry`. Who has come of age is no longer outside the orders."""
         appointment = self.next_visit(
@@ -149,7 +152,7 @@ class Frame:
         meets(segments, organisation, entry["person_id"], key, since, until)
 
 
-def disease_since(entry: RowMapping) -> date:
+def disease_since(entry: Row) -> date:
     """Since when the person of an entry is observed for its present disease: a change to another one begins anew."""
     since: date = entry["observed_since"]
     return max(since, entry["diagnosed_on"] or since)
@@ -167,10 +170,12 @@ def meets(
     for row in segments:
         if row["person_id"] != person_id or row["diagnosis_key"] != key:
             continue
+        if until is not None and row["since"] >= until:
+            continue
         if row["until"] is None:
             own = row["organisation"] == organisation
             raise GatewayError("observation.exists" if own else "observation.elsewhere")
-        if row["until"] > since and (until is None or row["since"] < until):
+        if row["until"] > since:
             raise GatewayError("observation.overlap")
 
 

@@ -15,6 +15,8 @@ from sqlalchemy import Connection
 
 from gateway.access.model import Call
 from gateway.lists import queries
+from gateway.store import eras
+from gateway.store.engine import driver_of
 
 
 @dataclass(slots=True)
@@ -35,10 +37,16 @@ def source_of(call: Call) -> str:
 
 
 def lock(connection: Connection, organisation: str) -> None:
-    """Takes the organisation's ledger until the end of the transaction."""
-    if queries.lock_ledger(connection, organisation) is None:
+    """Takes the organisation's ledger until the end of the transaction.
+
+    The first change after the server was started begins an era of the change feed before it writes anything.
+    """
+    row = queries.lock_ledger(connection, organisation)
+    if row is None:
         queries.open_ledger(connection, organisation)
-        queries.lock_ledger(connection, organisation)
+        row = queries.lock_ledger(connection, organisation)
+    if row is None or not row["settled"]:
+        eras.current(driver_of(connection))
 
 
 def take(connection: Connection, call: Call, organisation: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -71,8 +79,8 @@ def apply(connection: Connection, call: Call, organisation: str, changes: Sequen
                 "kind": change.kind,
                 "cause": change.cause,
                 "effective_on": change.effective_on.isoformat(),
-                "patch": {name: _json(value) for name, value in change.patch.items()},
-                "details": {name: _json(value) for name, value in change.details.items()},
+                "patch": {name: plain(value) for name, value in change.patch.items()},
+                "details": {name: plain(value) for name, value in change.details.items()},
             }
             for n, change in enumerate(changes)
         ],
@@ -82,5 +90,5 @@ def apply(connection: Connection, call: Call, organisation: str, changes: Sequen
     )
 
 
-def _json(value: Any) -> Any:
+def plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date | datetime) else value

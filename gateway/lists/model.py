@@ -100,6 +100,28 @@ class LineRenderer(Protocol):
         ...
 
 
+Head = tuple[str, str, str, str, str]
+"""Of a change: sequence, changedAt, kind, cause, source, as XML wants them."""
+
+
+class ChangeRenderer(Protocol):
+    """How a door writes changes."""
+
+    def __call__(self, heads: Sequence[Head], lines: Sequence[Line]) -> bytes:
+        """Ready elements one after another, each of a head and its line."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePage:
+    """Changes in the order of each list; ``body`` is all of them rendered, ``more`` whether others wait already."""
+
+    next_token: str
+    more: bool
+    returned: int
+    body: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A page of a frozen list; ``body`` is the rendered lines in order."""

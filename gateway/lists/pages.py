@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
+import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -25,7 +26,8 @@ from gateway.lists.choice import Resolved, compose, resolve
 from gateway.lists.frame import Frame
 from gateway.lists.model import Choice, Line, LineRenderer, Page
 from gateway.lists.queries import BLOCK
-from gateway.store import failures
+from gateway.lists.tokens import Token
+from gateway.store import eras, failures
 from gateway.store.engine import Driver, Store, driver_of
 
 T = TypeVar("T")
@@ -60,7 +62,10 @@ class Pages(Frame):
         call.first_record = start
         head = failures.on_driver(store, lambda driver: self._head(driver, call, organisation, wish, snapshot_id))
         if head is None and wish.closed:
-            head = _serialised(store, lambda connection: self._closed(connection, call, organisation, wish))
+            head = _serialised(
+                store,
+                lambda connection: self._closed(connection, call, organisation, wish, self.settings.snapshot_hours),
+            )
         if head is None:
             return _serialised(
                 store, lambda connection: self._first(connection, call, organisation, wish, start, count, render)
@@ -83,14 +88,14 @@ class Pages(Frame):
 
     def _head(
         self, driver: Driver, call: Call, organisation: str | None, wish: Resolved, snapshot_id: UUID | None
-    ) -> _Head | None:
+    ) -> Head | None:
         """The snapshot that is asked for, or one of this client's that still is exactly the list."""
         client_id = call.caller.client_id
         if snapshot_id is not None:
             row = driver.execute(queries.SNAPSHOT, (snapshot_id, client_id)).fetchone()
             if row is None:
                 raise GatewayError("list.snapshot-expired")
-            head = _Head(*row)
+            head = Head(*row)
             if head.choice != wish.key:
                 raise GatewayError("list.choice-differs")
             return head
@@ -103,7 +108,7 @@ class Pages(Frame):
             row = driver.execute(queries.STANDING_CLOSED, values).fetchone()
         else:
             row = driver.execute(queries.STANDING, (client_id, wish.key, wish.piece_key)).fetchone()
-        return _Head(*row) if row else None
+        return Head(*row) if row else None
 
     def _first(
         self,
@@ -115,12 +120,36 @@ class Pages(Frame):
         count: int,
         render: LineRenderer,
     ) -> Page:
-        """Names the list as it stands in this transaction, reads the page and leaves the record.
+        """Names the list as it stands in this transaction, reads the page and leaves the record."""
+        head = self._current(connection, call, organisation, wish, self.settings.snapshot_hours)
+        lines: list[Line] = []
+        for part in blocks.parts(head.pieces, head.ends, start - 1, count):
+            lines += blocks.live(connection, part, wish.values)
+        _record(driver_of(connection), call, head, len(lines))
+        return head.page(start, render.join(start, render(lines)), len(lines))
+
+    def name(
+        self, connection: Connection, call: Call, organisation: str | None, wish: Resolved, *, hours: int, id: UUID
+    ) -> Head:
+        """Names the list as it stands in this transaction, or the closed one, under an id given out before."""
+        find = self._closed if wish.closed else self._current
+        return find(connection, call, organisation, wish, hours, id)
+
+    def _current(
+        self,
+        connection: Connection,
+        call: Call,
+        organisation: str | None,
+        wish: Resolved,
+        hours: int,
+        id: UUID | None = None,
+    ) -> Head:
+        """Names the list as it stands in this transaction.
 
         Who is under observation now is only counted: the ledger's number is enough to find them later.
         """
         now = queries.now(connection)
-        expires_at = now + timedelta(hours=self.settings.snapshot_hours)
+        expires_at = now + timedelta(hours=hours)
         names = queries.organisations(connection) if organisation is None else [organisation]
         have = queries.pieces(connection, names, wish.piece_key, now)
         queries.extend(connection, [row["id"] for row in have.values()], expires_at)
@@ -138,16 +167,32 @@ class Pages(Frame):
         rows = [have[name] for name in names if name in have]
         if organisation and not rows and not queries.organisation_exists(connection, organisation):
             raise GatewayError("object.not-found")
-        head = self._name(connection, call, wish, rows, now, None, expires_at, organisation)
-        lines: list[Line] = []
-        for part in blocks.parts(head.pieces, head.ends, start - 1, count):
-            lines += blocks.live(connection, part, wish.values)
-        _record(driver_of(connection), call, head, len(lines))
-        return head.page(start, render.join(start, render(lines)), len(lines))
+        seen = {row["organisation"]: row["seq"] for row in rows}
+        return self._name(connection, call, wish, rows, now, None, expires_at, (organisation, seen), id)
 
-    def _closed(self, connection: Connection, call: Call, organisation: str | None, wish: Resolved) -> _Head:
+    def _closed(
+        self,
+        connection: Connection,
+        call: Call,
+        organisation: str | None,
+        wish: Resolved,
+        hours: int,
+        id: UUID | None = None,
+    ) -> Head:
         """Names the frozen list of closed months."""
         now = queries.now(connection)
+        expires_at = now + timedelta(hours=hours)
+        pieces = self.closed_pieces(connection, organisation, wish)
+        seen = {name: piece["seq"] for name, piece in pieces.items()}
+        rows = [
+            _filtered(connection, name, piece, wish, expires_at) if wish.filters else piece
+            for name, piece in pieces.items()
+        ]
+        closed_at = max(row["closed_at"] for row in rows)
+        return self._name(connection, call, wish, rows, now, closed_at, expires_at, (organisation, seen), id)
+
+    def closed_pieces(self, connection: Connection, organisation: str | None, wish: Resolved) -> dict[str, Any]:
+        """The closed lists of the choice by organisation. Raises ``list.not-closed`` unless every one is closed."""
         first, last = wish.period.months[0].number, wish.period.months[-1].number
         whole = compose(
             wish.values["type"],
@@ -157,20 +202,15 @@ class Pages(Frame):
             organisation=organisation,
             today=self.clock.today(),
         )
-        expires_at = now + timedelta(hours=self.settings.snapshot_hours)
-        rows: list[Any] = []
+        found: dict[str, Any] = {}
         for name in queries.organisations(connection) if organisation is None else [organisation]:
             closed = queries.closed_months(connection, name)
             if any(month.number not in closed for month in wish.period.months):
                 raise GatewayError("list.not-closed")
-            piece = queries.closed_piece(connection, name, whole.piece_key, first, last)
-            if piece is None:
-                raise GatewayError("list.not-closed")
-            rows.append(_filtered(connection, name, piece, wish, expires_at) if wish.filters else piece)
-        if not rows:
+            found[name] = queries.closed_piece(connection, name, whole.piece_key, first, last)
+        if not found or None in found.values():
             raise GatewayError("list.not-closed")
-        closed_at = max(row["closed_at"] for row in rows)
-        return self._name(connection, call, wish, rows, now, closed_at, expires_at, organisation)
+        return found
 
     def _name(
         self,
@@ -181,18 +221,19 @@ class Pages(Frame):
         now: datetime,
         closed_at: datetime | None,
         expires_at: datetime,
-        organisation: str | None,
-    ) -> _Head:
-        id = uuid4()
+        seen: tuple[str | None, dict[str, int]],
+        id: UUID | None,
+    ) -> Head:
+        """Keeps what the snapshot names. Its token begins the change feed where the pieces were fixed."""
         ends: list[int] = []
         for row in rows:
             ends.append((ends[-1] if ends else 0) + row["total"])
-        token = f"1.{organisation}.{rows[0]['seq'] if rows else 0}" if organisation else f"1.*.{id}"
-        head = _Head(
-            id=id,
+        token = Token(str(eras.current(driver_of(connection))), *seen)
+        head = Head(
+            id=id or uuid4(),
             pieces=[row["id"] for row in rows],
             ends=ends,
-            token=token,
+            token=str(token),
             as_of=closed_at or now,
             closed_at=closed_at,
             edition="CLOSED" if wish.closed else "CURRENT",
@@ -205,7 +246,7 @@ class Pages(Frame):
 
 
 @dataclass(frozen=True, slots=True)
-class _Head:
+class Head:
     """What a snapshotId names."""
 
     id: UUID
@@ -217,12 +258,15 @@ class _Head:
     edition: str
     choice: str
 
+    @property
+    def total(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
     def page(self, start: int, body: bytes, returned: int) -> Page:
-        total = self.ends[-1] if self.ends else 0
-        return Page(self.id, self.edition, self.as_of, self.closed_at, self.token, total, start, returned, body)
+        return Page(self.id, self.edition, self.as_of, self.closed_at, self.token, self.total, start, returned, body)
 
 
-def _kept(store: Store, driver: Driver, call: Call, head: _Head, start: int, count: int, render: LineRenderer) -> Page:
+def _kept(store: Store, driver: Driver, call: Call, head: Head, start: int, count: int, render: LineRenderer) -> Page:
     """A page of rendered lines."""
     lines: list[bytes] = []
     for part in blocks.parts(head.pieces, head.ends, start - 1, count):
@@ -231,7 +275,7 @@ def _kept(store: Store, driver: Driver, call: Call, head: _Head, start: int, cou
     return head.page(start, render.join(start, lines), len(lines))
 
 
-def _record(driver: Driver, call: Call, head: _Head, returned: int) -> None:
+def _record(driver: Driver, call: Call, head: Head, returned: int) -> None:
     call.snapshot_id, call.records = head.id, returned
     audit.write_on(driver, call)
     call.audited = True
@@ -277,7 +321,7 @@ def _serialised(store: Store, work: Callable[[Connection], T]) -> T:
                 connection.execution_options(isolation_level="REPEATABLE READ")
                 with connection.begin():
                     return work(connection)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, psycopg.Error) as error:
             again = failures.is_conflict(error) or (failures.is_lost(error) and attempt == 0)
             if again and attempt < _TRIES - 1:
                 continue

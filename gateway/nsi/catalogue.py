@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from gateway.nsi.layouts import LAYOUTS
+
 FIRST_DAY = date(2000, 1, 1)
 """From when the first edition of a dictionary is in force unless its loader says otherwise."""
 
@@ -73,5 +75,15 @@ ALL = _by_name(
     )
 )
 
+OFFICIAL = {"V021": "SPECIALTIES", "F002": "INSURERS", "F003": "ORGANISATIONS", "F032": "ORGANISATIONS"}
+"""Dictionaries of ФФОМС that serve the product's rules under its own names; both names answer."""
+
 PROFILES = ("THERAPIST", "CARDIOLOGIST", "OTHER")
 """Values of the attribute ``profile`` of SPECIALTIES: whose appendix of 168н the specialty follows."""
+
+
+def title_of(name: str) -> str:
+    """What a dictionary is called in Russian; one that nobody knows is called by its name."""
+    if name in ALL:
+        return ALL[name].title
+    return LAYOUTS[name].title if name in LAYOUTS else name

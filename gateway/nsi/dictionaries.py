@@ -16,9 +16,9 @@ from gateway.domain import diagnoses
 from gateway.domain.clock import Clock
 from gateway.errors import GatewayError
 from gateway.nsi import queries
-from gateway.nsi.catalogue import ALL, COMPUTED, TABLES, Item
+from gateway.nsi.catalogue import ALL, COMPUTED, OFFICIAL, TABLES, Item, title_of
 from gateway.nsi.editions import LoadedEdition, load, ship
-from gateway.nsi.files import ranges
+from gateway.nsi.own import ranges
 from gateway.nsi.queries import Edition
 from gateway.store.engine import Driver, Store
 
@@ -26,13 +26,15 @@ __all__ = ["Item", "LoadedEdition", "Nsi", "load", "ship"]
 
 RECHECK_SECONDS = 5.0
 _DAY = timedelta(days=1)
+_SLICES = 64
+"""Stretches of one edition that are kept in memory."""
 
 
 class _Content:
     """The items of one edition; what is in force changes only on ``_turns``, so a slice is made once per stretch."""
 
     def __init__(self, items: Sequence[Item]) -> None:
-        self.items: Mapping[str, Item] = MappingProxyType({item.code: item for item in items})
+        self.items = items
         turns = {item.valid_from for item in items if item.valid_from}
         turns |= {item.valid_to + _DAY for item in items if item.valid_to}
         self._turns = sorted(turns)
@@ -40,18 +42,30 @@ class _Content:
         self._group_of: dict[str, str] = {}
 
     def on(self, day: date) -> Mapping[str, Item]:
-        if not self._turns:
-            return self.items
+        """Items in force by code; of several periods of one code the one that began last."""
         stretch = bisect_right(self._turns, day)
         part = self._slices.get(stretch)
         if part is None:
-            part = MappingProxyType({code: item for code, item in self.items.items() if item.in_force(day)})
+            part = MappingProxyType({item.code: item for item in self.items if item.in_force(day)})
+            if len(self._slices) >= _SLICES:
+                self._slices.clear()
             self._slices[stretch] = part
         return part
 
     @cached_property
+    def _periods(self) -> Mapping[str, list[Item]]:
+        periods: dict[str, list[Item]] = {}
+        for item in self.items:
+            periods.setdefault(item.code, []).append(item)
+        return periods
+
+    def find(self, code: str, day: date) -> Item | None:
+        """The item of a code in force on a day."""
+        return next((item for item in reversed(self._periods.get(code, ())) if item.in_force(day)), None)
+
+    @cached_property
     def _groups(self) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
-        return [(code, ranges(str(item.attributes.get("ranges") or ""))) for code, item in self.items.items()]
+        return [(item.code, ranges(str(item.attributes.get("ranges") or ""))) for item in self.items]
 
     def group_of(self, diagnosis: str) -> str:
         """The first group with a range that holds the code, else the group without ranges, else an empty string."""
@@ -101,7 +115,8 @@ class Nsi:
 
     def items(self, dictionary: str, on: date | None = None) -> Mapping[str, Item]:
         """Items in force by code, in order of codes; empty if no edition is loaded. Raises ``dictionary.unknown``."""
-        if dictionary not in ALL:
+        dictionary = OFFICIAL.get(dictionary, dictionary)
+        if dictionary not in ALL and dictionary not in self._current().editions:
             raise GatewayError("dictionary.unknown")
         day = on or self._clock.today()
         if dictionary == COMPUTED:
@@ -127,8 +142,8 @@ class Nsi:
         content = self._content("ICD10", day)
         if content is None:
             return None
-        item = content.items.get(code)
-        if item is None or not item.in_force(day):
+        item = content.find(code, day)
+        if item is None:
             return "diagnosis.unknown"
         return None if item.attributes.get("terminal") else "diagnosis.not-terminal"
 
@@ -145,7 +160,7 @@ class Nsi:
     def _dictionaries(self, on: date) -> Mapping[str, Item]:
         state = self._current()
         items = {}
-        for name in sorted(ALL):
+        for name in sorted(ALL.keys() | state.editions.keys()):
             edition = state.edition(name, on)
             attributes: dict[str, Any] = {}
             if edition:
@@ -154,7 +169,7 @@ class Nsi:
                     "valid_from": edition.valid_from.isoformat(),
                     "rows": edition.rows,
                 }
-            items[name] = Item(name, ALL[name].title, None, attributes)
+            items[name] = Item(name, title_of(name), None, attributes)
         return items
 
     def _content(self, dictionary: str, on: date) -> _Content | None:

@@ -1,252 +1,217 @@
-"""Files of dictionaries: the official list of МКБ-10 and the product's own CSV. A file is right as a whole or refused.
+"""Files of dictionaries: which dictionary a file is, what it holds and how it was understood. Right as a whole or refused.
 
-Official МКБ-10 (НСИ 1.2.643.5.1.13.13.11.1005): ``ID;REC_CODE;MKB_CODE;MKB_NAME;ID_PARENT;ADDL_CODE;ACTUAL;DATE``; a
-line with ACTUAL = 0 is in force until the day before DATE. Own CSV: ``code;name`` and, as needed, ``parent``,
-``valid_from``, ``valid_to`` (``yyyy-MM-dd`` or ``dd.MM.yyyy``); any further column is an attribute. Columns stand in any
-order.
+Three forms are known: the official list of МКБ-10 (`icd10`), the product's own ``code;name`` (`own`), and the
+dictionaries of ФФОМС in their own columns (`official`), each as a CSV table or as a packet in XML.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from datetime import date
+from errno import ENOSPC
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 
-from gateway.domain import diagnoses
 from gateway.errors import GatewayError
-from gateway.formats.tabular import REPLACED, Table, open_table
-from gateway.nsi.catalogue import ALL, COMPUTED, PROFILES, Dictionary, Item
+from gateway.formats import archive
+from gateway.nsi import icd10, layouts, official, own
+from gateway.nsi.catalogue import ALL, COMPUTED, OFFICIAL, Item
+from gateway.nsi.layouts import Columns
+from gateway.nsi.sources import Line, Source, opened, refusal
 
-_OFFICIAL = ("id", "mkb_code", "mkb_name", "id_parent", "actual")
-_OWN = ("code", "name", "parent", "valid_from", "valid_to")
-_YES, _NO = frozenset(("1", "true", "да")), frozenset(("", "0", "false", "нет"))
-_DIAGNOSIS = re.compile(r"[A-Z][0-9]{2}(?:\.[0-9]{1,2})?\Z")
-_CODES = {"ORGANISATIONS": re.compile(r"[0-9]{6}\Z"), "INSURERS": re.compile(r"[0-9]{5}\Z")}
-_VERSION = re.compile(r"v(\d+(?:\.\d+)*)", re.IGNORECASE)
-_CODE_LENGTH, _NAME_LENGTH = 64, 1000
-_FAR_PAST = date(1900, 1, 1)  # when a code without DATE went out of use
+_MANY = "dict"
+"""The column that names the dictionary of each line where one file holds several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the operator says of a file: its dictionary, its columns, the region (ОКАТО) whose organisations are wanted;
+    ``archive_bytes`` bound the content of an archive."""
+
+    dictionary: str | None = None
+    code: tuple[str, ...] = ()
+    name: str | None = None
+    region: str | None = None
+    archive_bytes: int = 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file holds: the dictionary it is, the version its name tells, its items in the order of the file."""
+    """What a file holds of one dictionary: items in the order of the file, the version and the day it tells of itself.
+
+    ``columns`` say what was taken for what, ``attributes`` which columns were kept beside, ``notes`` what was passed
+    over. ``sha256`` is that of the file, with the columns that the operator named.
+    """
 
     dictionary: str
     version: str | None
     sha256: str
     items: tuple[Item, ...]
-
-
-Line = Mapping[str, str]
-
-
-def refusal(what: str, line: int | None = None, code: str = "") -> GatewayError:
-    """``dictionary.file`` with the line and the code at which the file is wrong."""
-    place = f"строка {line}" if line else ""
-    if code:
-        place += f", код {code[:_CODE_LENGTH]}"
-    return GatewayError("dictionary.file", what=f"{place}: {what}" if place else what)
+    valid_from: date | None = None
+    columns: Columns | None = None
+    attributes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def read(path: str | Path, dictionary: str | None = None) -> Content:
-    """Reads a file whole; ``dictionary`` is needed where neither columns nor the name of the file tell it.
+    """The only dictionary of a file; see `read_all`."""
+    contents = read_all(path, Wish(dictionary))
+    if len(contents) > 1:
+        raise refusal("в файле несколько справочников: назовите один")
+    return contents[0]
+
+
+def read_all(path: str | Path, wish: Wish) -> list[Content]:
+    """Reads a file whole. ``wish.dictionary`` is needed where neither columns nor the name of the file tell it.
 
     Raises ``dictionary.file`` naming line and code, ``dictionary.unknown`` for a name that is no dictionary.
     """
-    path = Path(path)
-    if dictionary is not None and (dictionary not in ALL or dictionary == COMPUTED):
-        raise GatewayError("dictionary.unknown")
+    _check(wish)
     try:
-        sha256 = _sha256(path)
-        table = open_table(path)
-        official = set(_OFFICIAL) <= set(table.header)
-        name = _recognised(table, dictionary, official)
-        items = tuple((_official_items if official else _own_items)(table, ALL[name]))
-    except OSError:
+        with TemporaryDirectory(prefix="dn-gateway-nsi-") as folder:
+            source = _opened(Path(path), Path(folder), wish.archive_bytes)
+            if _MANY in source.columns and _has_own(source):
+                return [_content(part, replace(wish, dictionary=name)) for name, part in _parts(source, wish)]
+            return [_content(source, wish)]
+    except OSError as error:
+        if error.errno == ENOSPC:
+            raise GatewayError("server.disk-full") from None
         raise refusal("файл не читается") from None
-    if not items:
-        raise refusal("в файле нет ни одной записи")
-    if name == "ICD10":
-        items = _with_terminals(items)
-    _check_whole(ALL[name], items)
-    found = _VERSION.search(path.stem)
-    return Content(name, found[1] if found else None, sha256, items)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()
+def _opened(path: Path, folder: Path, archive_bytes: int) -> Source:
+    """The file, or the one inside an archive: the name inside tells the dictionary, else that of the archive."""
+    if not archive.is_archive(path):
+        return opened(path, path.stem)
+    try:
+        content, name = archive.unpacked(path, folder, archive_bytes=archive_bytes)
+    except GatewayError as error:
+        raise refusal(error.message) from None
+    stem = PurePath(name).stem
+    return opened(content, stem if _by_stem(stem) else path.stem)
 
 
-def _recognised(table: Table, dictionary: str | None, official: bool) -> str:
-    if len(set(table.header)) != len(table.header):
-        raise refusal("столбец заголовка повторяется", 1)
-    if official:
-        if dictionary not in (None, "ICD10"):
+def _check(wish: Wish) -> None:
+    """A name that neither the catalogue nor ФФОМС knows is taken only with its columns, so that a slip is not a name."""
+    name = wish.dictionary
+    if name is None or (name in ALL and name != COMPUTED) or layouts.is_official(name):
+        return
+    if name == COMPUTED or not layouts.is_name(name) or not (wish.code and wish.name):
+        raise GatewayError("dictionary.unknown")
+
+
+def _content(source: Source, wish: Wish) -> Content:
+    if set(source.columns) >= icd10.COLUMNS:
+        if wish.dictionary not in (None, "ICD10"):
             raise refusal("это официальный файл МКБ-10, а не названный справочник")
-        return "ICD10"
-    if not {"code", "name"} <= set(table.header):
-        raise refusal("нет столбцов code и name (или столбцов официального файла МКБ-10)", 1)
-    if dictionary:
-        return dictionary
-    stem = table.path.stem.upper()
-    for name in ALL:
-        if name != COMPUTED and (stem == name or stem.startswith((name + "_", name + "-", name + "."))):
-            return name
-    raise refusal("не ясно, какой это справочник: назовите его")
+        return _made(
+            source, wish, "ICD10", tuple(icd10.items(source)), Columns(("mkb_code",), "mkb_name", None, "date")
+        )
+    name = _recognised(source, wish)
+    target = OFFICIAL.get(name, name)
+    if target in ALL and not _is_official(source, wish, target):
+        return _made(source, wish, target, tuple(own.items(source, ALL[target])), _own_columns(source))
+    columns = _columns(source, wish, name)
+    items, notes = official.items(source, target, columns, wish.region)
+    return _made(source, wish, target, items, columns, notes)
 
 
-def _lines(table: Table, code_column: str) -> Iterator[tuple[int, Line]]:
-    """Lines as mappings, checked for shape: columns, encoding, code and its length, no repeated code."""
-    seen: set[str] = set()
-    for number, cells in table.rows():
-        if len(cells) != len(table.header):
-            raise refusal("число столбцов не совпадает с заголовком", number)
-        line = {name: cell.strip() for name, cell in zip(table.header, cells, strict=True)}
-        code = line[code_column]
-        if not code:
-            if any(line.values()):
-                raise refusal("нет кода", number)
-            continue
-        if any(REPLACED in cell or "\0" in cell for cell in line.values()):
-            raise refusal("знаки не читаются в кодировке файла", number)
-        if len(code) > _CODE_LENGTH:
-            raise refusal("код слишком длинный", number, code)
-        if code in seen:
-            raise refusal("код повторяется", number, code)
-        seen.add(code)
-        yield number, line
-
-
-def _official_items(table: Table, dictionary: Dictionary) -> Iterator[Item]:
-    lines = list(_lines(table, "mkb_code"))
-    codes = {line["id"]: line["mkb_code"] for _, line in lines}
-    if len(codes) != len(lines):
-        raise refusal("ID повторяется")
-    for number, line in lines:
-        code, parent = line["mkb_code"], line["id_parent"]
-        if parent and parent not in codes:
-            raise refusal("нет записи с ID_PARENT", number, code)
-        if line["actual"] not in ("0", "1"):
-            raise refusal("ACTUAL должен быть 0 или 1", number, code)
-        ended = None
-        if line["actual"] == "0":
-            ended = (_day(line.get("date", ""), number, code) or _FAR_PAST) - timedelta(days=1)
-        attributes = {"kind": _kind(code)}
-        if line.get("addl_code"):
-            attributes["additional"] = line["addl_code"]
-        name = _name(line["mkb_name"], number, code)
-        yield Item(code, name, codes.get(parent), attributes, None, ended)
-
-
-def _kind(code: str) -> str:
-    if "-" in code:
-        return "block"
-    if not _DIAGNOSIS.match(code):
-        return "chapter"
-    return "subrubric" if "." in code else "rubric"
-
-
-def _own_items(table: Table, dictionary: Dictionary) -> Iterator[Item]:
-    lines = list(_lines(table, "code"))
-    codes = {line["code"] for _, line in lines}
-    extra = [name for name in table.header if name and name not in _OWN]
-    for number, line in lines:
-        code, parent = line["code"], line.get("parent") or None
-        if parent and parent not in codes:
-            raise refusal("нет записи с кодом из столбца parent", number, code)
-        since = _day(line.get("valid_from", ""), number, code)
-        until = _day(line.get("valid_to", ""), number, code)
-        if since and until and until < since:
-            raise refusal("valid_to раньше valid_from", number, code)
-        if dictionary.name in _CODES and not _CODES[dictionary.name].match(code):
-            raise refusal("код не того вида", number, code)
-        attributes = {
-            name: value
-            for name in extra
-            if (value := _attribute(dictionary, name, line[name], number, code)) is not None
-        }
-        yield Item(code, _name(line["name"], number, code), parent, attributes, since, until)
-
-
-def _name(name: str, number: int, code: str) -> str:
-    if not name or len(name) > _NAME_LENGTH:
-        raise refusal("наименование пусто или длиннее 1000 знаков", number, code)
+def _recognised(source: Source, wish: Wish) -> str:
+    by_columns = layouts.of_columns(source.columns)
+    name = wish.dictionary or _by_stem(source.stem) or layouts.of_type(source.kind)
+    if name is None:
+        if len(by_columns) != 1:
+            if not source.columns or not _has_own(source):
+                raise refusal("нет столбцов code и name (или столбцов официального файла)", 1)
+            raise refusal("не ясно, какой это справочник: назовите его")
+        return next(iter(by_columns))
+    fitting = by_columns | {OFFICIAL.get(one, one) for one in by_columns}
+    if by_columns and name not in fitting and not wish.code and not _has_own(source):
+        raise refusal(f"назван {name}, а столбцы — справочника {', '.join(sorted(by_columns))}")
     return name
 
 
-def _day(text: str, number: int, code: str) -> date | None:
-    if not text:
-        return None
-    for form in ("%Y-%m-%d", "%d.%m.%Y"):
-        try:
-            return datetime.strptime(text, form).date()
-        except ValueError:
-            continue
-    raise refusal("дата не имеет формы ГГГГ-ММ-ДД или ДД.ММ.ГГГГ", number, code)
+def _has_own(source: Source) -> bool:
+    return {"code", "name"} <= set(source.columns)
 
 
-def _attribute(dictionary: Dictionary, name: str, text: str, number: int, code: str) -> Any:
-    """The value of a cell: yes for flags, checked text for what rules read; None where there is nothing to keep."""
-    if name in dictionary.flags:
-        if text.lower() in _YES:
-            return True
-        if text.lower() not in _NO:
-            raise refusal(f"столбец {name}: допустимы true и false", number, code)
-        return False if text else None
-    check = _CHECKS.get((dictionary.name, name))
-    if check and text and not check(text):
-        raise refusal(f"столбец {name}: недопустимое значение", number, code)
-    return text or None
+def _by_stem(stem: str) -> str | None:
+    stem = stem.upper()
+    for name in ALL:
+        if name != COMPUTED and (stem == name or stem.startswith((name + "_", name + "-", name + "."))):
+            return name
+    return layouts.of_file(stem)
 
 
-def ranges(text: str) -> tuple[tuple[str, str], ...]:
-    """Ranges of codes separated by blanks: ``I05-I28 I71``; raises ``diagnosis.format``."""
-    found = []
-    for part in text.split():
-        first, _, last = part.partition("-")
-        found.append((diagnoses.parse(first), diagnoses.parse(last or first)))
-    return tuple(found)
+def _is_official(source: Source, wish: Wish, target: str) -> bool:
+    """Whether a dictionary of the product comes in columns of ФФОМС, or in those that the operator names."""
+    if wish.code or wish.name:
+        return True
+    return not _has_own(source) and any(OFFICIAL.get(one) == target for one in layouts.of_columns(source.columns))
 
 
-def _are_ranges(text: str) -> bool:
+def _columns(source: Source, wish: Wish, name: str) -> Columns:
     try:
-        return all(first <= last or diagnoses.within(first, first, last) for first, last in ranges(text))
-    except GatewayError:
-        return False
+        columns = layouts.told(name, source.columns, wish.code, wish.name)
+    except KeyError:
+        raise refusal(f"нет названного столбца; в файле есть: {_listed(source.columns)}") from None
+    if columns is None:
+        raise refusal(f"не ясно, где код и наименование: назовите столбцы (в файле есть: {_listed(source.columns)})")
+    return columns
 
 
-_CHECKS: dict[tuple[str, str], Callable[[str], bool]] = {
-    ("DIAGNOSIS_GROUPS", "ranges"): _are_ranges,
-    ("SPECIALTIES", "profile"): PROFILES.__contains__,
-}
+def _listed(columns: tuple[str, ...]) -> str:
+    return ", ".join(columns[:30]) or "ни одного"
 
 
-def _with_terminals(items: tuple[Item, ...]) -> tuple[Item, ...]:
-    """Marks the codes that have no subdivision in force: those stand in a diagnosis."""
-    divided: set[str] = set()
-    for item in items:
-        if item.valid_to is None and _DIAGNOSIS.match(item.code) and "." in item.code:
-            divided.update((item.code[:3], *(item.code[:end] for end in range(5, len(item.code)))))
-    return tuple(
-        replace(item, attributes={**item.attributes, "terminal": True})
-        if _DIAGNOSIS.match(item.code) and item.code not in divided
-        else item
-        for item in items
+def _own_columns(source: Source) -> Columns:
+    there = set(source.columns)
+    return Columns(
+        ("code",), "name", "valid_from" if "valid_from" in there else None, "valid_to" if "valid_to" in there else None
     )
 
 
-def _check_whole(dictionary: Dictionary, items: tuple[Item, ...]) -> None:
-    for name in dictionary.needs:
-        if not any(item.attributes.get(name) for item in items):
-            raise refusal(f"нет ни одной записи с признаком {name}")
-    if dictionary.codes and {item.code for item in items} != dictionary.codes:
-        raise refusal("состав кодов этого справочника менять нельзя, только наименования")
-    if dictionary.name == "DIAGNOSIS_GROUPS" and not any("ranges" in item.attributes for item in items):
-        raise refusal("нет столбца ranges")
-    if dictionary.name == "DIAGNOSIS_GROUPS" and all(item.attributes.get("ranges") for item in items):
-        raise refusal("нет группы без диапазонов — для прочих диагнозов")
+def _made(
+    source: Source, wish: Wish, name: str, items: tuple[Item, ...], columns: Columns, notes: list[str] | None = None
+) -> Content:
+    if not items:
+        raise refusal("в файле нет ни одной записи")
+    if name == "ICD10":
+        items = icd10.with_terminals(items)
+    if name in ALL:
+        own.check_whole(ALL[name], items)
+    attributes = tuple(column for column in source.columns if column and column not in columns.taken)
+    sha256 = source.sha256 + "".join(f" {word}" for word in (*wish.code, wish.name) if word)
+    return Content(
+        name, source.version, sha256, items, source.valid_from, columns, attributes, tuple(notes or source.notes)
+    )
+
+
+class _Part(Source):
+    """The lines of one dictionary in a file of several."""
+
+    def __init__(self, whole: Source, lines: list[tuple[int, Line]]) -> None:
+        self.__dict__.update(whole.__dict__)
+        self.columns = tuple(column for column in whole.columns if column != _MANY)
+        self._lines = lines
+
+    def lines(self) -> Iterator[tuple[int, Line]]:
+        return iter(self._lines)
+
+
+def _parts(source: Source, wish: Wish) -> list[tuple[str, Source]]:
+    parts: dict[str, list[tuple[int, Line]]] = {}
+    for number, line in source.lines():
+        name = line.get(_MANY, "")
+        if not isinstance(name, str) or not (layouts.is_official(name) or (name in ALL and name != COMPUTED)):
+            raise refusal("столбец dict: нет такого справочника", number)
+        cells = {column: cell for column, cell in line.items() if column != _MANY}
+        parts.setdefault(name, []).append((number, cells))
+    if wish.dictionary:
+        if wish.dictionary not in parts:
+            raise refusal("названного справочника в файле нет")
+        parts = {wish.dictionary: parts[wish.dictionary]}
+    if not parts:
+        raise refusal("в файле нет ни одной записи")
+    return [(name, _Part(source, lines)) for name, lines in parts.items()]

@@ -62,10 +62,10 @@ def fingerprint(driver: Driver) -> tuple[Any, ...]:
 
 
 def items(driver: Driver, edition_id: int) -> list[Item]:
-    """The items of an edition by code."""
+    """The items of an edition by code and first day."""
     rows = driver.execute(
         "SELECT code, name, parent, attributes, valid_from, valid_to FROM dictionary_item"
-        " WHERE edition_id = %s ORDER BY code",
+        " WHERE edition_id = %s ORDER BY code, valid_from NULLS FIRST",
         (edition_id,),
     ).fetchall()
     return [Item(*row) for row in rows]
@@ -121,26 +121,35 @@ def add_items(connection: Connection, edition_id: int, items: Iterable[Item]) ->
     )  # fmt: skip
 
 
-def put_organisations(connection: Connection, items: Sequence[Item], since: date) -> None:
-    """Adds organisations or replaces what is known of them; ``since`` stands for an absent first day."""
+def put_organisations(connection: Connection, items: Sequence[Item], since: date, *, only_new: bool = False) -> None:
+    """Adds organisations and, unless ``only_new``, replaces what is known of them; ``since`` stands for an absent first day.
+
+    Where a file does not say whether people are attached to an organisation, what is known stays.
+    """
+    change = (
+        "NOTHING" if only_new else "UPDATE SET name = excluded.name, valid_from = excluded.valid_from,"
+        " valid_to = excluded.valid_to, primary_care = coalesce(:primary_care, organisation.primary_care)"
+    )  # fmt: skip
     connection.execute(
         text(
             "INSERT INTO organisation (code, name, primary_care, valid_from, valid_to)"
-            " VALUES (:code, :name, :primary_care, :valid_from, :valid_to)"
-            " ON CONFLICT (code) DO UPDATE SET name = excluded.name, primary_care = excluded.primary_care,"
-            " valid_from = excluded.valid_from, valid_to = excluded.valid_to"
+            " VALUES (:code, :name, coalesce(CAST(:primary_care AS boolean), true), :valid_from, :valid_to)"
+            f" ON CONFLICT (code) DO {change}"
         ),
-        [{**_row(item, since), "primary_care": item.attributes.get("primary_care", True)} for item in items],
+        [{**_row(item, since), "primary_care": item.attributes.get("primary_care")} for item in items],
     )
 
 
-def put_insurers(connection: Connection, items: Sequence[Item], since: date) -> None:
-    """Adds insurers or replaces what is known of them; ``since`` stands for an absent first day."""
+def put_insurers(connection: Connection, items: Sequence[Item], since: date, *, only_new: bool = False) -> None:
+    """Adds insurers and, unless ``only_new``, replaces what is known of them; ``since`` stands for an absent first day."""
+    change = (
+        "NOTHING" if only_new else "UPDATE SET name = excluded.name,"
+        " valid_from = excluded.valid_from, valid_to = excluded.valid_to"
+    )  # fmt: skip
     connection.execute(
         text(
             "INSERT INTO insurer (code, name, valid_from, valid_to) VALUES (:code, :name, :valid_from, :valid_to)"
-            " ON CONFLICT (code) DO UPDATE SET name = excluded.name,"
-            " valid_from = excluded.valid_from, valid_to = excluded.valid_to"
+            f" ON CONFLICT (code) DO {change}"
         ),
         [_row(item, since) for item in items],
     )

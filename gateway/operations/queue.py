@@ -11,11 +11,16 @@ import asyncio
 import contextlib
 import functools
 import logging
+import signal
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 from procrastinate import App, PsycopgConnector, RetryStrategy, exceptions
+from procrastinate.jobs import Job, Status
+from procrastinate.manager import JobManager
 from procrastinate.worker import Worker as LibraryWorker
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,18 +37,22 @@ STALLED_SECONDS = 30.0
 _RESCUE_SECONDS = 10.0
 _STOP_SECONDS = 60.0
 _BEAT_SECONDS = 5.0
+_AGAIN_SECONDS = 1.0
+_KEEP_SECONDS = (1, 2, 4, 8, 15, 30)
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What every task is given. ``owner`` is absent where the worker has no address of the owner role."""
+    """What every task is given. ``owner`` is absent where the worker has no address of the owner role; ``stopping`` is
+    set once the worker takes no more jobs and waits for those that run."""
 
     store: Store
     owner: Store | None
     settings: Settings
     clock: Clock
+    stopping: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,8 @@ class Task:
 
 
 TASKS: dict[str, Task] = {}
+
+RESCUERS: list[Callable[[Work], None]] = []
 
 
 def task(name: str, *, attempts: int = 5) -> Callable[[F], F]:
@@ -70,16 +81,28 @@ def task(name: str, *, attempts: int = 5) -> Callable[[F], F]:
     return register
 
 
+def rescuer(function: Callable[[Work], None]) -> Callable[[Work], None]:
+    """Registers what every worker does from time to time for work whose process died."""
+    RESCUERS.append(function)
+    return function
+
+
 _deferring = App(connector=PsycopgConnector())
 
 
 def defer(
-    connection: Connection, name: str, *, alone: str | None = None, single: bool = False, **arguments: Argument
+    connection: Connection,
+    name: str,
+    *,
+    alone: str | None = None,
+    single: bool = False,
+    delay: float = 0,
+    **arguments: Argument,
 ) -> int | None:
     """Puts a job into the queue within the transaction of ``connection`` and returns its number.
 
     Jobs with the same ``alone`` never run at the same time. With ``single`` a job that would wait beside an equal one
-    (same ``alone``) is not added, and the answer is ``None``.
+    (same ``alone``) is not added, and the answer is ``None``. ``delay`` is how many seconds it waits at least.
     """
     if name not in TASKS:
         raise KeyError(name)
@@ -88,6 +111,7 @@ def defer(
         connection=driver_of(connection),
         lock=alone,
         queueing_lock=alone if single else None,
+        schedule_at=datetime.now(UTC) + timedelta(seconds=delay) if delay else None,
         task_kwargs=dict(arguments),
         allow_unknown=True,
     )
@@ -98,13 +122,56 @@ def defer(
         return None
 
 
+class _Manager(JobManager):
+    """Keeps the end of a job also when the database was away for a moment, and only of a job that is still the worker's:
+    one that froze and was replaced must not end the job of another."""
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        await self._keep(queries.FINISH_JOB, job, status=status.value, delete_job=delete_job)
+
+    async def retry_job(
+        self,
+        job: Job,
+        retry_at: datetime | None = None,
+        priority: int | None = None,
+        queue: str | None = None,
+        lock: str | None = None,
+    ) -> None:
+        await self._keep(queries.RETRY_JOB, job, retry_at=retry_at or datetime.now(UTC))
+
+    async def _keep(self, statement: str, job: Job, **values: Any) -> None:
+        for pause in (*_KEEP_SECONDS, None):
+            try:
+                await self.connector.execute_query_async(statement, id=job.id, worker=job.worker_id, **values)
+                return
+            except exceptions.ConnectorException:
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+
+
+class _Loop(LibraryWorker):
+    """The library's loop, which tells running jobs when it is asked to end, by a signal or by a lost connection."""
+
+    def __init__(self, app: App, told: threading.Event, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._told = told
+
+    def stop(self) -> None:
+        self._told.set()
+        super().stop()  # type: ignore[no-untyped-call]
+
+
 class Worker:
     """Runs jobs until it is told to stop; takes over the jobs of workers that are gone."""
 
     def __init__(self, work: Work, *, concurrency: int = 4, tasks: Mapping[str, Task] | None = None) -> None:
         self._work = work
         self._concurrency = concurrency
+        self._ended = False
+        self._loop: _Loop | None = None
         self._app = App(connector=PsycopgConnector(conninfo=work.store.url, min_size=1, max_size=4))
+        self._app.job_manager = _Manager(self._app.connector)
         for one in (TASKS if tasks is None else tasks).values():
             retry = RetryStrategy(max_attempts=one.attempts - 1, exponential_wait=4) if one.attempts > 1 else False
             self._app.task(name=one.name, retry=retry)(functools.partial(self._run, one))
@@ -117,7 +184,10 @@ class Worker:
             raise
 
     def run(self) -> None:
-        """Works until SIGTERM or SIGINT; a running job may take a minute to end, then it is left to another worker."""
+        """Works until SIGTERM or SIGINT; a running job may take a minute to end, then it is left to another worker.
+
+        A database that is away for a while is waited for.
+        """
         asyncio.run(self._serve(wait=True))
 
     def run_waiting(self) -> None:
@@ -125,40 +195,73 @@ class Worker:
         asyncio.run(self._serve(wait=False))
 
     async def _serve(self, *, wait: bool) -> None:
+        if wait:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, self._end)
         async with self._app.open_async():
-            worker = LibraryWorker(
-                self._app,
-                concurrency=self._concurrency,
-                wait=wait,
-                listen_notify=wait,
-                install_signal_handlers=wait,
-                fetch_job_polling_interval=2.0,
-                shutdown_graceful_timeout=_STOP_SECONDS,
-                stalled_worker_timeout=STALLED_SECONDS,
-            )
-            aside = [asyncio.create_task(self._rescue()), asyncio.create_task(self._beat(worker))]
+            aside = [asyncio.create_task(self._rescue()), asyncio.create_task(self._beat())]
             try:
-                await worker.run()  # type: ignore[no-untyped-call]
+                await self._work_on(wait)
             finally:
                 for one in aside:
                     one.cancel()
                 await asyncio.gather(*aside, return_exceptions=True)
 
-    async def _beat(self, worker: LibraryWorker) -> None:
+    def _end(self) -> None:
+        self._ended = True
+        if self._loop is not None:
+            self._loop.stop()
+
+    async def _work_on(self, wait: bool) -> None:
+        """Runs the library's loop, and again after it has ended because the database was away."""
+        while not self._ended:
+            self._work.stopping.clear()
+            self._loop = _Loop(
+                self._app,
+                self._work.stopping,
+                concurrency=self._concurrency,
+                wait=wait,
+                listen_notify=wait,
+                install_signal_handlers=False,
+                fetch_job_polling_interval=2.0,
+                shutdown_graceful_timeout=_STOP_SECONDS,
+                stalled_worker_timeout=STALLED_SECONDS,
+            )
+            try:
+                await self._loop.run()  # type: ignore[no-untyped-call]
+            except exceptions.ConnectorException:
+                if not wait:
+                    raise
+            if not wait or self._ended:
+                return
+            _log.warning("Исполнитель потерял связь с базой данных")
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _beat(self) -> None:
         """The library's own heartbeat ends when a worker is told to stop, while its last jobs may run on for long."""
         while True:
             await asyncio.sleep(_BEAT_SECONDS)
-            if worker.worker_id is not None:
+            if self._loop is not None and self._loop.worker_id is not None:
                 with contextlib.suppress(exceptions.ConnectorException):
-                    await self._app.job_manager.update_heartbeat(worker.worker_id)
+                    await self._app.job_manager.update_heartbeat(self._loop.worker_id)
 
     async def _rescue(self) -> None:
         while True:
             try:
-                await asyncio.to_thread(rescue, self._work.store)
-            except SQLAlchemyError:
+                await asyncio.to_thread(self._rescue_once)
+            except (SQLAlchemyError, OSError):
                 _log.exception("Задания остановленных процессов не проверены")
             await asyncio.sleep(_RESCUE_SECONDS)
+
+    def _rescue_once(self) -> None:
+        rescue(self._work.store)
+        for one in RESCUERS:
+            one(self._work)
+
+
+def live_workers(connection: Connection) -> int:
+    """How many workers, on all machines, have shown a sign of life of late."""
+    return queries.live_workers(connection, STALLED_SECONDS)
 
 
 def rescue(store: Store, seconds: float = STALLED_SECONDS) -> int:

@@ -43,7 +43,7 @@ TABLES = {
         "id", "seq", "recorded_at", "entry_id", "version", "organisation", "effective_on", "kind", "cause", "source",
         "actor", "details", "before",
     ),
-    "list_ledger": ("organisation", "seq"),
+    "list_ledger": ("organisation", "seq", "forgotten"),
 }  # fmt: skip
 """Columns of the blocks by table, in the order in which tables depend on each other."""
 
@@ -115,7 +115,7 @@ class _Chronicle:
         for code, patients in self._deferred.items():
             found = (self._historian.case(person, code, diagnosis, None) for person, diagnosis in patients)
             yield from self._histories([case for case in found if case])
-        yield self._block("list_ledger", [f"{code};{seq}\n" for code, seq in sorted(self._ledgers.items())])
+        yield self._block("list_ledger", [f"{code};{seq};{seq}\n" for code, seq in sorted(self._ledgers.items())])
 
     def _people(
         self, number: int, code: str, group: Sequence[str]

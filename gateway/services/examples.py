@@ -10,6 +10,8 @@ from gateway.services.contract import Operation, Service
 from gateway.services.types import Field, Model
 
 MONTH = "2026-12"
+CONTENT = "ZW5wO2RpYWdub3Npcw=="
+OPERATION_ID, FILE_ID = "3d1f6a52-8f1b-4d8e-9c57-0f4c5b6f2a11", "8a4f0c8e-55c1-4f6b-b5a1-7d0e6f9b3c22"
 REQUEST_ID = "0b9e3f5e-3c0a-4f6e-9d3c-6f0a4a1d9f11"
 ENP = make_enp(40, date(1960, 1, 15), 2, 1)
 SNILS = make_snils(112_233_445)
@@ -21,13 +23,28 @@ _VALUES = {
     "diagnosedOn": "2026-10-05", "place": "1", "result": "1", "doctorType": "1", "specialty": "76",
     "excludedOn": "2026-11-10", "exclusionReason": "4", "reason": "Ошибка ввода", "year": "2026", "month": "11",
     "listType": "OBSERVED", "startRecord": "1", "recordCount": "1000", "externalId": "123", "code": "PLACES",
-    "lastName": "Королёва", "firstName": "Алёна", "middleName": "Петровна",
+    "lastName": "Королёва", "firstName": "Алёна", "middleName": "Петровна", "operationId": OPERATION_ID,
+    "fileId": FILE_ID, "fileName": "GSM400001T40_261101.zip", "content": CONTENT, "offset": "0", "last": "true",
+    "recordsPerFile": "1000", "delivery": "MAILBOX", "format": "XML", "state": "RUNNING", "fromLine": "1",
 }  # fmt: skip
-_BY_BASE = {"date": "2026-11-01", "dateTime": "2026-11-01T00:00:00+03:00", "int": "1", "long": "1", "boolean": "true"}
+_BY_BASE = {
+    "date": "2026-11-01",
+    "dateTime": "2026-11-01T00:00:00+03:00",
+    "int": "1",
+    "long": "1",
+    "boolean": "true",
+    "base64Binary": CONTENT,
+}
 _SHOWN = {
     "FindPerson": {"enp"},
     "AddEntries": {"externalId", "diagnosedOn", "doctorSnils"},
     "GetList": {"month", "startRecord", "recordCount"},
+    "ExportList": {"month", "recordsPerFile", "delivery", "format"},
+    "UploadList": {"fileId"},
+    "ListOperations": {"state"},
+    "GetOperation": {"fromLine"},
+    "GetFile": {"offset"},
+    "ListFiles": {"since"},
     "SaveDoctors": {"middleName", "doctorType", "specialty"},
 }
 """Optional fields worth showing, by operation."""

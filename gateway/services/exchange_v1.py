@@ -1,9 +1,9 @@
-"""The SOAP door of what every client needs, version 1: state, rights, limits, dictionaries, its own calls."""
+"""The SOAP door of what every client needs, version 1: state, rights, limits, dictionaries, its own calls, and long work
+with its files (`exchange_work`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -12,9 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.access import calls, journal
 from gateway.access.model import Call
 from gateway.errors import GatewayError
+from gateway.services import exchange_types as t
+from gateway.services import exchange_work, paging
 from gateway.services.contract import Desk, Operation, Service
 from gateway.services.types import (
-    BOOLEAN,
     CODE,
     DATE,
     EXTRA_FIELD,
@@ -24,7 +25,6 @@ from gateway.services.types import (
     START_RECORD,
     STRING,
     TIME,
-    Model,
     maybe,
     needed,
     page_of,
@@ -35,67 +35,15 @@ from gateway.services.types import (
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-RECORDS_DEFAULT = 1000
 ITEMS_MOST = 1000
-
-ALLOWED_OPERATION = Model(
-    "AllowedOperation",
-    "Операция, которую клиент может вызвать",
-    (
-        needed("service", STRING, "Служба"),
-        needed("operation", STRING, "Операция"),
-        needed("changes", BOOLEAN, "Изменяет данные: начинается с requestId"),
-        EXTRA_FIELD,
-    ),
-)
-
-DICTIONARY_ITEM = Model(
-    "DictionaryItem",
-    "Строка справочника",
-    (
-        needed("code", STRING, "Код"),
-        needed("name", STRING, "Наименование"),
-        maybe("parent", STRING, "Код вышестоящей строки"),
-        maybe("validFrom", DATE, "Действует с"),
-        maybe("validTo", DATE, "Действует по"),
-        EXTRA_FIELD,
-    ),
-)
-
-CALL = Model(
-    "Call",
-    "Вызов из журнала доступа",
-    (
-        needed("at", TIME, "Когда"),
-        needed("trace", STRING, "Номер вызова, он же в заголовке ответа X-Request-Id"),
-        needed("service", STRING, "Служба"),
-        needed("operation", STRING, "Операция"),
-        maybe("organisation", STRING, "Код МО"),
-        maybe("requestId", STRING, "requestId изменения"),
-        needed(
-            "outcome",
-            STRING,
-            "Исход: OK выполнен, PARTIAL часть элементов отклонена, REPLAYED повтор, REFUSED отказ, FAULT сбой шлюза",
-        ),
-        maybe("code", STRING, "Код отказа"),
-        maybe("records", INT, "Сколько записей вызов вернул или изменил"),
-        EXTRA_FIELD,
-    ),
-)
-
-
-def _page(desk: Desk, request: Any) -> tuple[int, int]:
-    start = 1 if request.start_record is None else request.start_record
-    count = RECORDS_DEFAULT if request.record_count is None else request.record_count
-    if start < 1 or not 1 <= count <= desk.settings.records_per_page:
-        raise GatewayError("list.page", limit=desk.settings.records_per_page)
-    return start, count
 
 
 def _extra(values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Named values; a list as several of one name."""
     items = [
         {"name": name, "value": str(value).lower() if isinstance(value, bool) else str(value)}
-        for name, value in values.items()
+        for name, held in values.items()
+        for value in (held if isinstance(held, list) else [held])
         if value is not None
     ]
     return {"item": items} if items else None
@@ -136,7 +84,8 @@ def get_limits(desk: Desk, call: Call, request: Any) -> dict[str, Any]:
         "items_per_call": min(settings.items_per_call, ITEMS_MOST),
         "records_per_page": settings.records_per_page,
         "requests_per_minute": call.caller.requests_per_minute or settings.requests_per_minute,
-        "file_part_bytes": settings.file_part_bytes,
+        # base64 makes a third more of a part, and it shares the body with its envelope
+        "file_part_bytes": min(settings.file_part_bytes, settings.body_bytes * 2 // 3),
         "extra": _extra(
             {
                 "bodySeconds": settings.body_seconds,
@@ -152,62 +101,43 @@ def get_limits(desk: Desk, call: Call, request: Any) -> dict[str, Any]:
 
 
 def get_dictionary(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
-    start, count = _page(desk, request)
+    start, count = paging.asked(desk, request)
     day = request.on_date or desk.clock.today()
     items = list(desk.nsi.items(request.code, day).values())
-    page = items[start - 1 : start - 1 + count]
-    call.records = len(page)
-    return {
-        "code": request.code,
-        "on_date": day,
-        "total_records": len(items),
-        "start_record": start,
-        "returned_records": len(page),
-        "items": [
-            {
-                "code": item.code,
-                "name": item.name,
-                "parent": item.parent,
-                "valid_from": item.valid_from,
-                "valid_to": item.valid_to,
-                "extra": _extra(item.attributes),
-            }
-            for item in page
-        ],
-    }
+    page = [
+        {
+            "code": item.code,
+            "name": item.name,
+            "parent": item.parent,
+            "valid_from": item.valid_from,
+            "valid_to": item.valid_to,
+            "extra": _extra(item.attributes),
+        }
+        for item in items[start - 1 : start - 1 + count]
+    ]
+    return {"code": request.code, "on_date": day, **paging.answered(call, len(items), start, "items", page)}
 
 
 def get_my_calls(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
-    start, count = _page(desk, request)
+    start, count = paging.asked(desk, request)
     past = journal.my_calls(
         connection,
         call.caller,
-        _zoned(desk, request.from_),
-        _zoned(desk, request.to),
+        desk.clock.zoned(request.from_),
+        desk.clock.zoned(request.to),
         request.operation,
         request.outcome,
         start,
         count,
     )
-    call.records = len(past.calls)
-    return {
-        "total_records": past.total,
-        "start_record": past.start,
-        "returned_records": len(past.calls),
-        "calls": past.calls,
-    }
-
-
-def _zoned(desk: Desk, time: datetime) -> datetime:
-    """A time without a zone is meant in the region's."""
-    return time if time.tzinfo else time.replace(tzinfo=desk.clock.zone)
+    return paging.answered(call, past.total, past.start, "calls", past.calls)
 
 
 SERVICE = Service.of(
     "Exchange",
     "/soap/exchange/v1",
     "urn:dn-gateway:exchange:v1",
-    "Общие операции шлюза: состояние, права, пределы, справочники, журнал вызовов, версия 1",
+    "Общие операции шлюза: состояние, права, пределы, справочники, журнал вызовов, длительные работы, файлы, версия 1",
     (
         Operation(
             "Ping",
@@ -232,7 +162,7 @@ SERVICE = Service.of(
                 needed("kind", STRING, "Вид клиента: MO, INSURER, FUND"),
                 some("organisations", STRING, "Доступные МО; у INSURER и FUND не перечисляются"),
                 maybe("insurer", STRING, "Код СМО клиента INSURER"),
-                some("operations", ALLOWED_OPERATION, "Разрешённые операции"),
+                some("operations", t.ALLOWED_OPERATION, "Разрешённые операции"),
                 EXTRA_FIELD,
             ),
             "Что клиенту разрешено: организации и операции",
@@ -260,12 +190,12 @@ SERVICE = Service.of(
                 needed("code", CODE, "Код справочника; перечень в справочнике DICTIONARIES", "dictionary.unknown"),
                 maybe("onDate", DATE, "На какой день; по умолчанию сегодня"),
                 START_RECORD,
-                record_count(RECORDS_DEFAULT),
+                record_count(paging.RECORDS_DEFAULT),
             ),
             (
                 needed("code", STRING, "Код справочника"),
                 needed("onDate", DATE, "На какой день"),
-                *page_of(some("items", DICTIONARY_ITEM, "Строки по коду")),
+                *page_of(some("items", t.DICTIONARY_ITEM, "Строки по коду")),
             ),
             "Справочник на дату",
         ),
@@ -279,10 +209,11 @@ SERVICE = Service.of(
                 maybe("operation", KEY, "Только эта операция"),
                 maybe("outcome", CODE, "Только этот исход"),
                 START_RECORD,
-                record_count(RECORDS_DEFAULT),
+                record_count(paging.RECORDS_DEFAULT),
             ),
-            page_of(some("calls", CALL, "Вызовы, новые первыми")),
+            page_of(some("calls", t.CALL, "Вызовы, новые первыми")),
             "Журнал собственных вызовов клиента",
         ),
+        *exchange_work.OPERATIONS,
     ),
 )

@@ -1,4 +1,4 @@
-"""The tables of `docs/integrators.md`, made from the contract and the codes of refusal.
+"""The tables of `docs/integrators.md`, made from the contract, the codes of refusal and the own list format.
 
 ``python -m gateway.services.guide docs/integrators.md`` rewrites them between their marks; a test compares.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.errors import ACCEPTED, KINDS
+from gateway.formats import listing
 from gateway.services.contract import Operation, Service
 from gateway.services.published import SERVICES
 from gateway.services.types import Field, Model
@@ -87,9 +88,33 @@ def faults() -> str:
     return "\n".join(lines)
 
 
+_VALUES = {
+    "text": "строка",
+    "code": "код, цифры как текст",
+    "date": "дата",
+    "month": "месяц ГГГГ-ММ",
+    "months": "месяцы ГГГГ-ММ через пробел",
+    "int": "целое число",
+    "bool": "да или нет",
+    "time": "время с поясом",
+}
+
+
+def columns() -> str:
+    """The columns of the own list format, as each kind of file names them."""
+    lines = ["| XML | CSV и XLSX | DBF | знаков в DBF | значение | читается при загрузке |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    lines += [
+        f"| `{one.name}` | {one.title} | `{one.dbf}` | {one.width} | {_VALUES[one.kind]} | {'да' if one.taken else ''} |"
+        for one in listing.COLUMNS
+    ]
+    return "\n".join(lines)
+
+
 def tables() -> dict[str, str]:
     """Every made table by its mark."""
-    return {"faults": faults(), **{service.name: operations(service) for service in SERVICES}}
+    made = {service.name: operations(service) for service in SERVICES}
+    return {"faults": faults(), "columns": columns(), **made}
 
 
 def refreshed(document: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.lists.model import LINE_COLUMNS
 from gateway.services.types import (
     BOOLEAN,
+    BYTES,
     CODE,
     DATE,
     EXTRA_FIELD,
@@ -12,9 +13,12 @@ from gateway.services.types import (
     KEY,
     LONG,
     NAME,
+    NAME_OF_FILE,
     NOTE,
+    SHA256,
     STRING,
     TIME,
+    UUID,
     Field,
     Model,
     as_answer,
@@ -124,6 +128,25 @@ ENTRY = Model(
         maybe("extra", EXTRA_FIELD.type, "Дополнительно: outside = ORDER (вне 168н и 548н) или CHILD (до 18 лет)"),
     ),
     columns=LINE_COLUMNS,
+)
+
+CHANGE = Model(
+    "Change",
+    "Изменение записи списка",
+    (
+        needed("sequence", LONG, "Номер изменения в списке организации: по порядку, без пропусков"),
+        needed("changedAt", TIME, "Когда внесено"),
+        needed(
+            "kind",
+            STRING,
+            "Вид: TAKEN взят, PLANNED план, VISITED проведение, ATTEMPTED неявка, EXCLUDED исключён, REOPENED возобновлён,"
+            " DIAGNOSIS_CHANGED диагноз, VISIT_ANNULLED проведение аннулировано, ANNULLED запись аннулирована,"
+            " PERSON_CHANGED сведения о лице, MOVED_IN перешёл из другой МО, MOVED_OUT перешёл в другую МО",
+        ),
+        needed("cause", STRING, "Причина изменения"),
+        needed("source", STRING, "Источник: MO, REGISTER, OPERATOR, ERZL"),
+        needed("entry", ENTRY, "Запись после изменения; при MOVED_OUT — какой была в покинутом списке"),
+    ),
 )
 
 VISIT = Model(
@@ -295,4 +318,35 @@ CHOICE: tuple[Field, ...] = (
     maybe("enp", CODE, "Только лицо с этим ЕНП", _ENP),
     maybe("doctorSnils", CODE, "Только записи врача", _SNILS),
     maybe("plannedMonth", CODE, "Только с планом на месяц ГГГГ-ММ", "plan.format"),
+)
+
+EXPORT: tuple[Field, ...] = (
+    *CHOICE,
+    maybe("startRecord", LONG, "Номер первой записи, с 1; по умолчанию 1", "export.start"),
+    maybe("recordsPerFile", INT, "Записей в файле, по умолчанию 1000", "export.count"),
+    maybe(
+        "delivery",
+        CODE,
+        "Как получить файлы: DOWNLOAD — по операции (по умолчанию), MAILBOX — в абонентский пункт",
+        "export.delivery",
+    ),
+    maybe("format", CODE, "Формат: XML (по умолчанию), CSV, XLSX, DBF", "export.format"),
+)
+
+UPLOAD: tuple[Field, ...] = (
+    maybe(
+        "fileId",
+        UUID,
+        "Принятый файл (PutFilePart); либо он, либо fileName и content",
+        "file.content object.not-found file.incomplete upload.already",
+    ),
+    maybe("fileName", NAME_OF_FILE, "Имя небольшого файла, который передан сразу", "file.content file.name"),
+    maybe("content", BYTES, "Содержимое небольшого файла, не больше одной части", "file.content file.part-size"),
+    maybe("sha256", SHA256, "SHA-256 файла", "file.sha256"),
+    maybe(
+        "mode",
+        CODE,
+        "Способ: MERGE — добавить и изменить (по умолчанию); отсутствие в файле никого не исключает",
+        "upload.mode",
+    ),
 )

@@ -8,13 +8,15 @@ from uuid import UUID
 
 from gateway.access.model import Call, ClientKind, Foreign, ItemResult
 from gateway.errors import GatewayError, field_error
-from gateway.lists.model import Choice, Conduct, EntryView, Exclusion, NewEntry, Page, PlanChange
+from gateway.lists.model import ChangePage, Choice, Conduct, EntryView, Exclusion, NewEntry, Page, PlanChange
 from gateway.people import doctors, persons
 from gateway.services import observation_types as t
-from gateway.services.codec import Lines
+from gateway.services import ownership, transfer
+from gateway.services.codec import Changes, Lines
 from gateway.services.contract import Desk, Operation, Service
 from gateway.services.types import (
     ACTING_ORGANISATION,
+    BOOLEAN,
     CODE,
     DATE,
     INT,
@@ -25,6 +27,7 @@ from gateway.services.types import (
     START_RECORD,
     STRING,
     TIME,
+    TOKEN,
     Field,
     Model,
     maybe,
@@ -43,6 +46,9 @@ RECORDS_DEFAULT = 1000
 
 RENDER = Lines(t.ENTRY, "entries", "recordNumber")
 """The renderer of list pages."""
+
+RENDER_CHANGES = Changes(t.CHANGE, "changes")
+"""The renderer of the change feed."""
 
 
 def _own(call: Call, organisation: str | None) -> str:
@@ -198,13 +204,16 @@ def get_person_entries(desk: Desk, connection: Connection, call: Call, request: 
     return {"entries": [_history(view) for view in views]}
 
 
-def get_list(desk: Desk, call: Call, request: Any) -> Page:
+def _listed(call: Call, organisation: str | None) -> str | None:
+    """Whose list is meant: one organisation's for a clinic; insurer and fund may leave it out for all lists."""
     if call.caller.kind is ClientKind.MO:
-        organisation: str | None = _own(call, request.organisation)
-    else:
-        organisation = request.organisation
-        _named(call, organisation)
-    choice = Choice(
+        return _own(call, organisation)
+    _named(call, organisation)
+    return organisation
+
+
+def _choice(request: Any) -> Choice:
+    return Choice(
         year=request.year,
         month=request.month,
         quarter=request.quarter,
@@ -215,11 +224,14 @@ def get_list(desk: Desk, call: Call, request: Any) -> Page:
         doctor_snils=request.doctor_snils,
         planned_month=request.planned_month,
     )
+
+
+def get_list(desk: Desk, call: Call, request: Any) -> Page:
     return desk.lists.page(
         desk.store,
         call,
-        organisation,
-        choice,
+        _listed(call, request.organisation),
+        _choice(request),
         1 if request.start_record is None else request.start_record,
         RECORDS_DEFAULT if request.record_count is None else request.record_count,
         None if request.snapshot_id is None else UUID(request.snapshot_id),
@@ -227,10 +239,58 @@ def get_list(desk: Desk, call: Call, request: Any) -> Page:
     )
 
 
+def get_changes(desk: Desk, call: Call, request: Any) -> ChangePage:
+    return desk.lists.changes(
+        desk.store,
+        call,
+        request.organisation,
+        request.token,
+        RECORDS_DEFAULT if request.count is None else request.count,
+        RENDER_CHANGES,
+    )
+
+
+# whole lists ----------------------------------------------------------------------------------------------------------
+
+
+def export_list(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    operation_id = desk.lists.request_export(
+        connection,
+        call,
+        _listed(call, request.organisation),
+        _choice(request),
+        start_record=1 if request.start_record is None else request.start_record,
+        records_per_file=RECORDS_DEFAULT if request.records_per_file is None else request.records_per_file,
+        delivery=request.delivery or "DOWNLOAD",
+        format=request.format or "XML",
+    )
+    return {"operation_id": operation_id}
+
+
+def upload_list(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    call.caller.may_change()
+    if (request.file_id is None) == (request.content is None) or (request.file_id is None) != bool(request.file_name):
+        raise GatewayError("file.content")
+    if request.file_id is None:
+        organisation = _own(call, request.organisation)
+        file_id = transfer.put_part(desk, connection, call, request, 0, True)
+    else:
+        found = ownership.file_of(connection, call, request.file_id)
+        file_id, owner = found.file_id, found.owner.organisation
+        organisation = _own(call, request.organisation or owner)
+        if owner not in (None, organisation):
+            raise GatewayError("object.not-found")
+        if request.sha256 is not None and request.sha256.lower() != found.sha256:
+            raise GatewayError("file.sha256")
+        transfer.note(call, found)
+    return {"operation_id": desk.lists.request_upload(connection, call, organisation, file_id, request.mode or "MERGE")}
+
+
 # the table ------------------------------------------------------------------------------------------------------------
 
 _RESULTS = some("results", ITEM_RESULT, "Итоги по элементам, по порядку", least=1)
 _ENTRY = needed("entry", t.ENTRY, "Запись после изменения")
+_STARTED = needed("operationId", STRING, "Порученная работа: её ход, протокол и файлы — GetOperation службы Exchange")
 
 
 def _items(model: Model) -> tuple[Field, ...]:
@@ -396,6 +456,49 @@ SERVICE = Service.of(
             ),
             "Страница списка за месяц или квартал",
             splice="entries",
+        ),
+        Operation(
+            "GetChanges",
+            "own",
+            get_changes,
+            (
+                maybe(
+                    "organisation",
+                    CODE,
+                    "Код МО; обязателен без token, если клиенту доступно несколько организаций",
+                    "organisation.required object.not-found",
+                ),
+                maybe(
+                    "token",
+                    TOKEN,
+                    "Метка из nextToken или changeToken; без неё ответ — только метка от этого времени",
+                    "changes.token changes.token-scope changes.token-expired",
+                ),
+                maybe("count", INT, "Сколько изменений, по умолчанию 1000; предел сообщает GetLimits", "list.page"),
+            ),
+            (
+                needed("nextToken", STRING, "Метка для следующего вызова: сохраните вместе с применёнными изменениями"),
+                needed("more", BOOLEAN, "Есть и другие изменения: вызывайте дальше без ожидания"),
+                some("changes", t.CHANGE, "Изменения: в списке организации — по порядку номеров"),
+            ),
+            "Лента изменений: что изменилось в списке после метки",
+            splice="changes",
+        ),
+        Operation(
+            "ExportList",
+            "change",
+            export_list,
+            (REQUEST_ID, ORGANISATION, *t.EXPORT),
+            (_STARTED,),
+            "Выгрузка списка в файлы по N записей",
+        ),
+        Operation(
+            "UploadList",
+            "change",
+            upload_list,
+            (REQUEST_ID, ORGANISATION, *t.UPLOAD),
+            (_STARTED,),
+            "Загрузка списка организации из файла",
         ),
         Operation(
             "GetDoctors",

@@ -45,6 +45,7 @@ with warnings.catch_warnings():
     from spyne import (
         Application,
         Boolean,
+        ByteArray,
         ComplexModel,
         Date,
         DateTime,
@@ -67,6 +68,7 @@ logging.getLogger("spyne").setLevel(logging.ERROR)
 __all__ = [
     "Application",
     "Boolean",
+    "ByteArray",
     "ComplexModel",
     "Date",
     "DateTime",

@@ -19,6 +19,7 @@ _BASES = {
     "long": spyne.Integer64,
     "date": spyne.Date,
     "dateTime": spyne.DateTime,
+    "base64Binary": spyne.ByteArray,
 }
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Base = Literal["string", "boolean", "int", "long", "date", "dateTime"]
+Base = Literal["string", "boolean", "int", "long", "date", "dateTime", "base64Binary"]
 
 UNBOUNDED = 0
 """``Field.most`` of a repeated field without an upper bound."""
@@ -69,12 +69,16 @@ INT = Simple("int")
 LONG = Simple("long")
 DATE = Simple("date")
 TIME = Simple("dateTime")
+BYTES = Simple("base64Binary")
 
 UUID = Simple("string", "Uuid", 36, 36, "[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
 CODE = Simple("string", "Code", 1, 32)
 KEY = Simple("string", "Key", 1, 64)
 NAME = Simple("string", "Name", 1, 128)
 NOTE = Simple("string", "Note", 1, 1000)
+TOKEN = Simple("string", "Token", 1, 16384)
+NAME_OF_FILE = Simple("string", "FileName", 1, 255)
+SHA256 = Simple("string", "Sha256", 64, 64, "[0-9A-Fa-f]{64}")
 
 
 def needed(name: str, type: Simple | Model, doc: str, refusals: str = "") -> Field:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from gateway.errors import GatewayError
-from gateway.store import programs
+from gateway.store import eras, programs
 from gateway.store.engine import Store
 
 
@@ -33,6 +33,8 @@ def backup(owner_url: str, path: Path) -> None:
 def restore(owner_url: str, path: Path) -> None:
     """Reads a copy into an empty database in one transaction; grants are made by the migration after it.
 
+    The history of changes goes on from the copy as a new era: clients that have read further are told to load anew.
+
     Raises ``store.not-empty`` unless the database has no tables, ``store.program``, ``store.dump``.
     """
     with Store(owner_url, size=0).begin() as connection:
@@ -47,6 +49,9 @@ def restore(owner_url: str, path: Path) -> None:
         f"--dbname={_plain(owner_url)}",
     ]
     _run("pg_restore", [*options, str(path)], owner_url)
+    with Store(owner_url, size=0).begin() as connection:
+        if eras.kept(connection):
+            eras.begin(connection)
 
 
 def _run(program: str, arguments: list[str], owner_url: str) -> None:

@@ -23,6 +23,10 @@ _CONFLICTS = frozenset({"40001", "40P01", "23P01", "23505"})
 _BUSY = frozenset({"23P01", "40001", "40P01", "55P03", "57014"})
 """Also an exclusion constraint met again and again, lock timeout and statement timeout."""
 
+_DISK_FULL = "53100"
+
+_DISK_FULL = "53100"
+
 _DOWN_CLASSES = ("08", "53", "57P", "58")
 _DOWN = frozenset({"25006", "25P03", "25P04", "28000", "28P01", "3D000", "55000", "XX000"})
 """Read-only or ended sessions, a role or database that is gone, a server that is not itself."""
@@ -54,16 +58,20 @@ def is_lost(error: BaseException) -> bool:
 def named(error: BaseException) -> GatewayError | None:
     """The refusal that a failure of the database means for the caller; ``None`` for what is a fault of the program.
 
-    ``server.busy``: locks, timeouts, no free connection. ``server.database``: no connection, a server that starts or
-    stops, a full disk.
+    ``server.busy``: locks, timeouts, no free connection. ``server.disk-full``: no room for rows. ``server.database``: no
+    connection, a server that starts or stops.
     """
     if isinstance(error, GatewayError):
         return error
     if isinstance(error, PoolTimeout):
         return GatewayError("server.busy", retry_after=RETRY_BUSY)
     state = _sqlstate(error)
+    if state == _DISK_FULL:
+        return GatewayError("server.disk-full")
     if state in _BUSY:
         return GatewayError("server.busy", retry_after=RETRY_BUSY)
+    if state == _DISK_FULL:
+        return GatewayError("server.disk-full")
     if is_lost(error) or (state is not None and (state.startswith(_DOWN_CLASSES) or state in _DOWN)):
         return GatewayError("server.database", retry_after=RETRY_DATABASE)
     return None

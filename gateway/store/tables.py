@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     Date,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -142,14 +143,15 @@ dictionary_edition = Table(
 dictionary_item = Table(
     "dictionary_item",
     metadata,
-    Column("edition_id", BigInteger, ForeignKey("dictionary_edition.id", ondelete="CASCADE"), primary_key=True),
-    Column("code", _C, primary_key=True),
+    Column("edition_id", BigInteger, ForeignKey("dictionary_edition.id", ondelete="CASCADE"), nullable=False),
+    Column("code", _C, nullable=False),
     Column("name", Text, nullable=False),
     Column("parent", Text),
     Column("valid_from", Date),
     Column("valid_to", Date),
     Column("attributes", JSONB, nullable=False, server_default=text("'{}'")),
-    comment="Lines of dictionaries; terminal МКБ-10 codes have attributes.terminal = true",
+    UniqueConstraint("edition_id", "code", "valid_from", postgresql_nulls_not_distinct=True),
+    comment="Lines of dictionaries, one per code and first day; terminal МКБ-10 codes have attributes.terminal = true",
 )
 
 # access ---------------------------------------------------------------------------------------------------------------
@@ -503,23 +505,31 @@ operation = Table(
         server_default=text("'QUEUED'"),
     ),
     Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("losses", Integer, nullable=False, server_default=text("0")),
     Column("job_id", BigInteger),
-    Column("stage", Text),
-    Column("done", BigInteger),
-    Column("total", BigInteger),
     Column("progress", JSONB, nullable=False, server_default=text("'{}'")),
     Column("code", Text),
     Column("message", Text),
     Column("created_at", _Time, nullable=False, server_default=_NOW),
     Column("started_at", _Time),
-    Column("stage_at", _Time),
-    Column("beat_at", _Time),
     Column("ended_at", _Time),
     Column("abort_at", _Time),
     Column("abort_by", Text),
     Index("operation_organisation_created_at_idx", "organisation", "created_at"),
     Index("operation_open_idx", "created_at", postgresql_where=text("state IN ('QUEUED', 'RUNNING')")),
-    comment="Long work: attempt is the fence (only the newest run of a job may write), progress what a resumed run goes on from",
+    comment="Long work: attempt is the fence (only the newest run may write), losses counts runs that broke off, progress is what a resumed run goes on from",
+)
+
+operation_beat = Table(
+    "operation_beat",
+    metadata,
+    Column("operation_id", UUID(as_uuid=True), ForeignKey("operation.id", ondelete="CASCADE"), primary_key=True),
+    Column("at", _Time, nullable=False, server_default=text("clock_timestamp()")),
+    Column("stage", Text),
+    Column("done", BigInteger),
+    Column("total", BigInteger),
+    Column("pace", Double),
+    comment="How far a running operation is, written twice a second apart from its transactions; pace is done per second in the present stage",
 )
 
 operation_line = Table(
@@ -553,8 +563,11 @@ file = Table(
     Column("expires_at", _Time, nullable=False, index=True),
     Column("confirmed_at", _Time),
     Column("confirmed_by", Text),
+    Column("confirmed_days", Integer, nullable=False),
+    Column("noted_at", _Time),
     Index("file_mailbox_idx", "organisation", "ready_at", postgresql_where=text("mailbox")),
-    comment="Files that came or wait to be collected; visible once ready_at is set. Of an organisation, an insurer, or (neither) the fund",
+    Index("file_unnoted_idx", "organisation", postgresql_where=text("mailbox AND noted_at IS NULL")),
+    comment="Files that came or wait to be collected; visible once ready_at is set. Of an organisation, an insurer, or (neither) the fund; noted_at is when the owner was told of it",
 )
 
 file_part = Table(

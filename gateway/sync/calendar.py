@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 
 import psycopg
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -32,6 +33,10 @@ _PULSE_SECONDS = 0.3
 _IDLE_SECONDS = 5
 _GRACE_SECONDS = 6 * 3600
 _CATCH_UP_SECONDS = 60
+_COUNTED = 1_000
+
+LATE = timedelta(minutes=5)
+"""A run that begins later than this after its time is marked as late."""
 
 _log = logging.getLogger(__name__)
 
@@ -73,14 +78,31 @@ def period_of(slot: datetime) -> str:
     return slot.isoformat(timespec="minutes")
 
 
+def lateness(period: str, begun: datetime) -> timedelta:
+    """How late a period was begun; nothing where it was in time (the calendar looks once a minute)."""
+    late = begun - datetime.fromisoformat(period)
+    return late if late > LATE else timedelta(0)
+
+
 def begin(store: Store, job: Job, period: str, by: str, session: int | None = None) -> bool:
     """Begins a period of a job unless it was begun before; the run and its task are one transaction."""
     with store.begin() as connection:
         if not queries.claim(connection, job.name, period, by, session, LOCK):
             return False
-        queue.defer(connection, job.task, alone=job.task, single=not job.arguments, **job.arguments)
+        queue.defer(connection, job.task, alone=job.task, single=not job.arguments, delay=0, **job.arguments)
     _log.info("Задание календаря начато", extra={"job": job.name, "period": period})
     return True
+
+
+def _note_delay(job: Job, slot: datetime, now: datetime, last: datetime | None) -> None:
+    """Says of a period that it begins late, and of those before it that they were left out: the last one stands for all."""
+    details = {"job": job.name, "period": period_of(slot)}
+    if late := lateness(period_of(slot), now):
+        _log.warning("Задание календаря начато с опозданием на %d мин", late // timedelta(minutes=1), extra=details)
+    if last is not None and not job.each:
+        skipped = sum(1 for _ in islice(job.slots(last, slot), _COUNTED)) - 1
+        if skipped > 0:
+            _log.warning("Пропущено периодов задания: %d", skipped, extra=details)
 
 
 class Calendar:
@@ -155,14 +177,18 @@ class Calendar:
         if session is None:
             return
         try:
-            for slot in job.due(self._clock.now(), self._last(job)):
-                begin(self._store, job, period_of(slot), self._name, session)
+            now = self._clock.now()
+            last = self._last(job, now)
+            for slot in job.due(now, last):
+                if begin(self._store, job, period_of(slot), self._name, session):
+                    _note_delay(job, slot, now, last)
+                    last = slot
         except SQLAlchemyError:
             _log.exception("Задание календаря не начато", extra={"job": job.name})
 
-    def _last(self, job: Job) -> datetime | None:
+    def _last(self, job: Job, now: datetime) -> datetime | None:
         with self._store.begin() as connection:
-            period = queries.last_runs(connection).get(job.name)
+            period = queries.last_runs(connection, [job.name], period_of(now)).get(job.name)
         return datetime.fromisoformat(period[0]) if period else None
 
 
@@ -172,5 +198,5 @@ Listed = tuple[Job, str | None, datetime | None]
 def overview(store: Store, jobs: Mapping[str, Job]) -> list[Listed]:
     """The calendar with the newest period of each job and when it was begun, for `job list`."""
     with store.begin() as connection:
-        last = queries.last_runs(connection)
+        last = queries.last_runs(connection, jobs)
     return [(job, *last.get(job.name, (None, None))) for job in jobs.values()]

@@ -6,9 +6,9 @@ import logging
 from datetime import timedelta
 
 from gateway.access import chain
-from gateway.lists import Lists
+from gateway.lists import Lists, aside
 from gateway.nsi.dictionaries import Nsi
-from gateway.operations import housekeeping
+from gateway.operations import housekeeping, mailbox, works
 from gateway.operations.queue import Work, task
 from gateway.sync.calendar import Job
 
@@ -66,6 +66,9 @@ JOBS: dict[str, Job] = {
             timedelta(hours=2),
             "Удаление истёкших снимков списков",
         ),
+        Job(mailbox.EXPIRE, mailbox.EXPIRE, "35 * * * *", timedelta(hours=2), "Удаление файлов с истёкшим сроком"),
+        Job(works.EXPIRE, works.EXPIRE, "20 4 * * *", timedelta(days=2), "Удаление операций с истёкшим сроком"),
+        Job(aside.TASK, aside.TASK, "35 4 * * *", timedelta(days=2), "Отложенные записи загруженных списков"),
         Job("lists.images", "lists.images", "55 3 * * *", timedelta(days=2), "Срок хранения образов записей"),
         Job("housekeeping", housekeeping.TASK, "10 3 * * *", timedelta(days=2), "Удаление данных с истёкшим сроком"),
         Job("audit.retention", "audit.retention", "40 3 * * *", timedelta(days=2), "Срок хранения журнала доступа"),

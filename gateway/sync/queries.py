@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy import Connection, text
@@ -19,7 +19,15 @@ _CLAIM = text("""
     ON CONFLICT (job, period) DO NOTHING
     RETURNING job""")
 
-_LAST = text("SELECT job, max(period), max(started_at) FROM job_run GROUP BY job")
+# the newest period of each job; with a bound the newest one before it: those begun while the clock was ahead come after
+_LAST = text("""
+    SELECT named.job, run.period, run.started_at
+    FROM unnest(CAST(:jobs AS text[])) AS named (job)
+    CROSS JOIN LATERAL (
+        SELECT period, started_at FROM job_run
+        WHERE job = named.job AND (CAST(:until AS text) IS NULL OR period <= :until)
+        ORDER BY period DESC LIMIT 1
+    ) run""")
 
 LEAD = "SELECT pg_try_advisory_lock(%s)"
 
@@ -30,6 +38,9 @@ def claim(connection: Connection, job: str, period: str, by: str, session: int |
     return row.first() is not None
 
 
-def last_runs(connection: Connection) -> Mapping[str, tuple[str, datetime]]:
-    """By job: its newest period and when that was started."""
-    return {row[0]: (row[1], row[2]) for row in connection.execute(_LAST)}
+def last_runs(
+    connection: Connection, jobs: Iterable[str], until: str | None = None
+) -> Mapping[str, tuple[str, datetime]]:
+    """By job: its newest period not later than ``until`` and when that was started."""
+    rows = connection.execute(_LAST, {"jobs": list(jobs), "until": until})
+    return {row[0]: (row[1], row[2]) for row in rows}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import date, timedelta
 from uuid import uuid4
 
@@ -15,6 +16,9 @@ from tests.markers import DOCTOR_FIRST_NAME, DOCTOR_LAST_NAME, FIRST_NAME, MIDDL
 from tests.serving import DOCTOR, INSURER, Gateway
 
 LETTERS = "АБВГДЕЁЖЗИКЛМНОПРСТУФХЦЧШЩЭЮЯ"
+
+NO_ID = "00000000-0000-4000-8000-000000000000"
+"""The id of an operation and of a file that nobody has."""
 
 TODAY = date.today().isoformat()
 MONTH = TODAY[:7]
@@ -49,7 +53,26 @@ def current(**more: str) -> str:
     return "".join(f"<{name}>{fields[name]}</{name}>" for name in order if name in fields)
 
 
-def body(operation: str, *, entry: str, visit: str, enp: str, snapshot: str, organisation: str = "") -> str:
+def part(content: bytes, offset: int = 0, *, last: bool = True, name: str = "list.csv", file: str = "") -> str:
+    """The fields of PutFilePart after ``requestId`` and ``organisation``."""
+    known = f"<fileId>{file}</fileId>" if file else ""
+    return (
+        f"{known}<fileName>{name}</fileName><offset>{offset}</offset>"
+        f"<content>{base64.b64encode(content).decode()}</content><last>{str(last).lower()}</last>"
+    )
+
+
+def body(
+    operation: str,
+    *,
+    entry: str,
+    visit: str,
+    enp: str,
+    snapshot: str,
+    work: str = NO_ID,
+    file: str = NO_ID,
+    organisation: str = "",
+) -> str:
     """A valid request of the operation about these objects."""
     bound = f"<organisation>{organisation}</organisation>" if organisation else ""
     head = f"<requestId>{uuid4()}</requestId>{bound}"
@@ -67,6 +90,9 @@ def body(operation: str, *, entry: str, visit: str, enp: str, snapshot: str, org
         "GetEntry": f"{bound}{one}",
         "GetPersonEntries": f"{bound}<enp>{enp}</enp>",
         "GetList": current(snapshotId=snapshot, **({"organisation": organisation} if organisation else {})),
+        "ExportList": f"{head}{current()}",
+        "UploadList": f"{head}<fileId>{file}</fileId>",
+        "GetChanges": f"{bound}<count>10</count>",
         "GetDoctors": bound,
         "SaveDoctors": f"{head}<items><snils>{DOCTOR}</snils><lastName>{DOCTOR_LAST_NAME}</lastName>"
         f"<firstName>{DOCTOR_FIRST_NAME}</firstName><doctorType>1</doctorType><from>2000-01-01</from></items>",
@@ -75,6 +101,13 @@ def body(operation: str, *, entry: str, visit: str, enp: str, snapshot: str, org
         "GetLimits": "",
         "GetDictionary": "<code>PLACES</code>",
         "GetMyCalls": f"<from>{TODAY}T00:00:00+03:00</from><to>{TODAY}T23:59:59+03:00</to>",
+        "ListOperations": bound,
+        "GetOperation": f"<operationId>{work}</operationId>",
+        "AbortOperation": f"<requestId>{uuid4()}</requestId><operationId>{work}</operationId>",
+        "PutFilePart": f"{head}{part(b'enp;diagnosis', file=file)}",
+        "GetFile": f"<fileId>{file}</fileId>",
+        "ListFiles": bound,
+        "ConfirmFile": f"<requestId>{uuid4()}</requestId><fileId>{file}</fileId>",
     }
     return made[operation]
 

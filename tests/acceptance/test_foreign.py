@@ -10,8 +10,8 @@ from sqlalchemy import text
 
 from gateway.access import rights
 from gateway.services.contract import Operation
-from tests.acceptance.messages import add, added, body, conduct, current, operations
-from tests.serving import OTHER, Gateway
+from tests.acceptance.messages import NO_ID, add, added, body, conduct, current, operations, part
+from tests.serving import CLINIC, EXCHANGE, OTHER, Gateway
 
 ALL = [pytest.param(namespace, one, id=one.name) for namespace, one in operations()]
 BOUND = [
@@ -19,10 +19,10 @@ BOUND = [
     for namespace, one in operations()
     if any(field.name == "organisation" for field in one.request)
 ]
-MISSING = {"entry": "999999999", "visit": "999999999", "snapshot": str(uuid4())}
+MISSING = {"entry": "999999999", "visit": "999999999", "snapshot": str(uuid4()), "work": NO_ID, "file": NO_ID}
 WITHOUT_OBJECT = {"Ping", "GetAllowedOperations", "GetLimits", "GetDictionary", "GetMyCalls"}
 BY_PERSON = {"FindPerson", "AddEntries", "GetPersonEntries"}
-BY_ORGANISATION = {"GetDoctors", "SaveDoctors"}
+BY_ORGANISATION = {"GetDoctors", "SaveDoctors", "ExportList", "GetChanges", "ListOperations", "ListFiles"}
 RIGHTS = {"nobody": frozenset[str](), "insurer": rights.READING, "fund": rights.ALL}
 # a directory of doctors belongs to its organisation, and an insurer has none
 NOT_FOR_INSURERS = {"GetDoctors"}
@@ -37,8 +37,10 @@ def theirs(gateway: Gateway) -> dict[str, str]:
     entry = added(gateway, enp, "other")
     visit = gateway.change("ConductObservations", conduct(entry), "other").result.findtext("{*}results/{*}id")
     snapshot = gateway.call("GetList", current(), "other").result.findtext("{*}snapshotId")
-    assert visit and snapshot
-    return {"entry": entry, "visit": visit, "snapshot": snapshot, "enp": enp}
+    work = gateway.change("ExportList", current(), "other").result.findtext("{*}operationId")
+    file = gateway.change("PutFilePart", part(b"enp"), "other", namespace=EXCHANGE).result.findtext("{*}fileId")
+    assert visit and snapshot and work and file
+    return {"entry": entry, "visit": visit, "snapshot": snapshot, "enp": enp, "work": work, "file": file}
 
 
 def shown(content: bytes) -> str:
@@ -121,6 +123,35 @@ def test_observed_elsewhere_does_not_name_the_other_clinic(gateway: Gateway, the
     answer = gateway.change("AddEntries", add(theirs["enp"], "I10"))
     assert answer.result.findtext("{*}results/{*}code") == "observation.elsewhere"
     assert OTHER not in answer.content.decode()
+
+
+def test_lists_of_operations_and_files_hold_the_own_ones(gateway: Gateway, theirs: dict[str, str]) -> None:
+    for client, seen in (("clinic", False), ("insurer", False), ("other", True), ("region", True), ("fund", True)):
+        answer = gateway.call("ListOperations", "", client, EXCHANGE).result
+        assert (theirs["work"] in [one.findtext("{*}operationId") for one in answer.iterfind("{*}operations")]) is seen
+        fault = gateway.call("GetFile", f"<fileId>{theirs['file']}</fileId>", client, EXCHANGE).fault
+        assert fault == (None if seen else "object.not-found")
+
+
+def test_an_insurer_exports_the_list_of_its_insured_and_alone_sees_it(gateway: Gateway) -> None:
+    work = gateway.change("ExportList", current(), "insurer").result.findtext("{*}operationId")
+    asked = f"<operationId>{work}</operationId>"
+    codes = {
+        client: gateway.call("GetOperation", asked, client, EXCHANGE).fault
+        for client in ("insurer", "clinic", "other", "region", "fund")
+    }
+    assert codes == {"insurer": None, "fund": None, **dict.fromkeys(("clinic", "other", "region"), "object.not-found")}
+
+
+def test_a_file_is_loaded_into_the_list_of_its_organisation(gateway: Gateway) -> None:
+    """One client acts for both organisations."""
+    own = f"<organisation>{CLINIC}</organisation>"
+    file = gateway.change("PutFilePart", own + part(b"enp"), "region", namespace=EXCHANGE).result.findtext("{*}fileId")
+    upload = f"<organisation>{OTHER}</organisation><fileId>{file}</fileId>"
+    assert gateway.change("UploadList", upload, "region").fault == "object.not-found"
+    taken = gateway.change("UploadList", f"<fileId>{file}</fileId>", "region").result.findtext("{*}operationId")
+    found = gateway.call("GetOperation", f"<operationId>{taken}</operationId>", "region", EXCHANGE).result
+    assert found.findtext("{*}operation/{*}organisation") == CLINIC
 
 
 def test_several_organisations_ask_for_one(gateway: Gateway) -> None:

@@ -1,17 +1,22 @@
 """D2: zeep, PHP's ext-soap and a client that gSOAP generated walk through a running gateway, from the WSDL it serves.
 
 Each finds, adds, plans, conducts, excludes, reopens, pages a snapshot to its end, reads a history and a fault, with
-WS-Security and once with HTTP Basic. Then every value that the peer has understood is compared with the gateway's own
+WS-Security and once with HTTP Basic; sends a file in parts, has it loaded, exports to the mailbox, collects and confirms. Then every value that the peer has understood is compared with the gateway's own
 answer: dates and times with their zones, Cyrillic, absent and repeated fields, lists of no, one and several rows.
 """
 
 from __future__ import annotations
 
+import base64
+import csv
+import hashlib
+import io
 import itertools
 import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,7 +41,7 @@ from gateway.services.observation_v1 import SERVICE as OBSERVATION
 from gateway.services.types import GATEWAY_FAULT, Model
 from tests import markers
 from tests.acceptance.messages import MONTH, TODAY, current, people_with
-from tests.serving import CLINIC, DOCTOR, Gateway, Login
+from tests.serving import CLINIC, DOCTOR, Gateway, Login, working
 from tests.serving import EXCHANGE as EXCHANGE_NAMESPACE
 
 pytestmark = pytest.mark.peer
@@ -45,6 +50,7 @@ MONTHS = [MONTH, str(Month.parse(MONTH).shift(1))]
 TEXT = "МИС №1 <&> «ё»"
 NOBODY = make_enp(40, date(1991, 2, 3), 2, 77_777)
 FROM, TO = f"{TODAY}T00:00:00+05:00", f"{TODAY}T23:59:59.999+01:00"
+WRONG = "1234567890123456"
 BARE = 4
 OPERATIONS = {
     "find": "FindPerson", "find-bare": "FindPerson", "find-named": "FindPerson", "find-none": "FindPerson",
@@ -52,6 +58,9 @@ OPERATIONS = {
     "add": "AddEntries", "plan": "UpdatePlans", "conduct": "ConductObservations", "exclude": "ExcludeEntries",
     "reopen": "ReopenEntry", "page-1": "GetList", "page-2": "GetList", "page-3": "GetList", "list-one": "GetList",
     "list-none": "GetList", "entry": "GetEntry", "places": "GetDictionary", "calls": "GetMyCalls", "ping": "Ping",
+    "part-1": "PutFilePart", "part-2": "PutFilePart", "upload": "UploadList", "loaded": "GetOperation",
+    "ended": "AbortOperation", "export": "ExportList", "exported": "GetOperation", "operations": "ListOperations",
+    "files": "ListFiles", "file": "GetFile", "confirm": "ConfirmFile",
 }  # fmt: skip
 ALL = OBSERVATION.operations | EXCHANGE.operations
 
@@ -77,14 +86,28 @@ class Walk:
             "OUT": str(self.out), "TODAY": TODAY, "MONTHS": " ".join(MONTHS), "DOCTOR": DOCTOR,
             "ENPS": " ".join(self.enps), "NOBODY": NOBODY, "LAST_NAME": markers.LAST_NAME.upper(),
             "FIRST_NAME": markers.FIRST_NAME, "BIRTH_DATE": "1951-03-02", "FROM": FROM, "TO": TO,
+            "FILE": str(self.file), "SHA256": hashlib.sha256(self.file.read_bytes()).hexdigest(),
         }  # fmt: skip
+
+    @property
+    def file(self) -> Path:
+        """A list to upload: one line is good, one is not."""
+        path = self.out / "список.csv"
+        if not path.exists():
+            lines = [
+                "ЕНП;Диагноз;Планируемые месяцы",
+                f"{self.enps[1]};J44.8;{MONTHS[0]}",
+                f"{WRONG};J44.8;{MONTHS[0]}",
+            ]
+            path.write_text("".join(line + "\r\n" for line in lines), encoding="utf-8-sig")
+        return path
 
 
 @pytest.fixture
 def walk(running: Any, tmp_path: Path) -> Iterator[Walk]:
     """A gateway of the peer's own; persons that have every field, and those that have only what is needed."""
     markers.note_numbers(NOBODY)
-    with running() as gateway:
+    with running() as gateway, working(gateway):
         bare = people_with(gateway.store, BARE, CLINIC)
         yield Walk(gateway, [*gateway.persons[1:9:2], *bare], tmp_path)
         assert [line for line in gateway.log_lines if line["level"] == "ERROR"] == []
@@ -100,6 +123,8 @@ def _simple(base: str, value: Any) -> Any:
         return int(moment.timestamp())
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
     if base == "boolean" and isinstance(value, str):
         return {"true": True, "false": False}[value]
     return int(value) if base in ("int", "long") else value
@@ -172,7 +197,7 @@ def by_zeep(walk: Walk) -> dict[str, Values]:
     call("find-named", lists, **named, birthDate=date(1951, 3, 2))
     call("find-none", lists, enp=NOBODY)
     items: list[Values] = [
-        {"enp": enp, "diagnosis": "E11.9", "plannedMonths": MONTHS[:1]} for enp in [*walk.enps, "1234567890123456"]
+        {"enp": enp, "diagnosis": "E11.9", "plannedMonths": MONTHS[:1]} for enp in [*walk.enps, WRONG]
     ]
     items[0] |= {
         "externalId": TEXT, "diagnosis": "I20.8", "diagnosedOn": "2024-05-06+03:00", "plannedMonths": MONTHS,
@@ -216,6 +241,25 @@ def by_zeep(walk: Walk) -> dict[str, Values]:
     session = requests.Session()
     session.auth = (client.login, client.password)
     call("ping", zeep.Client(f"{address}/soap/exchange/v1?wsdl", transport=Transport(session=session)).service)
+
+    content = walk.file.read_bytes()
+    part = {"fileName": walk.file.name, "offset": 0, "content": content[:50], "last": False}
+    first = call("part-1", exchange, **_new(), **part)
+    part |= {"fileId": first.fileId, "offset": first.receivedBytes, "content": content[50:], "last": True}
+    file = call("part-2", exchange, **_new(), **part, sha256=hashlib.sha256(content).hexdigest()).fileId
+
+    def wait(step: str, work: str) -> None:
+        while call(step, exchange, operationId=work).operation.state in ("QUEUED", "RUNNING"):
+            time.sleep(0.2)
+
+    wait("loaded", upload := call("upload", lists, **_new(), fileId=file))
+    call("ended", exchange, **_new(), operationId=upload)
+    ask = {"listType": "OBSERVED", "recordsPerFile": 1000, "delivery": "MAILBOX", "format": "CSV"}
+    wait("exported", call("export", lists, **_new(), **choice, **ask))
+    call("operations", exchange)
+    waiting = call("files", exchange).files[0].fileId
+    call("file", exchange, fileId=waiting)
+    call("confirm", exchange, **_new(), fileId=waiting)
     return told
 
 
@@ -285,6 +329,7 @@ def check(walk: Walk, told: dict[str, Values]) -> None:
     check_lists(walk, told)
     check_faults(told)
     check_exchange(told)
+    check_work(walk, told)
 
 
 def codes(answer: Values) -> list[str]:
@@ -328,6 +373,14 @@ def repeated(walk: Walk, told: dict[str, Values]) -> dict[str, Values]:
     }
     for step in ("find", "find-bare", "find-named"):  # asked before anything was added
         del answers[step]["persons"][0]["observed"]
+    fields = {
+        "loaded": f"<operationId>{told['upload']['operationId']}</operationId>",
+        "operations": "",
+        "file": f"<fileId>{told['confirm']['file']['fileId']}</fileId>",
+    }
+    for step, asked_for in fields.items():
+        found = gateway.call(OPERATIONS[step], asked_for, namespace=EXCHANGE_NAMESPACE).result
+        answers[step] = of_xml(ALL[OPERATIONS[step]].output, found)
     reopened = gateway.call("GetEntry", f"<entryId>{ids[2]}</entryId>").result
     answers["reopen"] = {"entry": of_xml(OBSERVATION.operations["GetEntry"].output, reopened)["entry"]}
     places = gateway.call("GetDictionary", "<code>PLACES</code>", namespace=EXCHANGE_NAMESPACE).result
@@ -386,6 +439,31 @@ def check_exchange(told: dict[str, Values]) -> None:
     assert (call["operation"], call["outcome"], call["records"]) == ("UpdatePlans", "PARTIAL", 2)
     assert abs(call["at"] - told["ping"]["time"]) < 600
     assert told["ping"]["database"] == "ok"
+
+
+def check_work(walk: Walk, told: dict[str, Values]) -> None:
+    assert (told["part-1"]["receivedBytes"], told["part-2"]["receivedBytes"]) == (50, walk.file.stat().st_size)
+    assert told["part-1"]["fileId"] == told["part-2"]["fileId"]
+    for step, work in (("loaded", "upload"), ("exported", "export")):
+        found = told[step]["operation"]
+        assert (found["operationId"], found["state"]) == (told[work]["operationId"], "DONE")
+        assert [line["number"] for line in told[step]["lines"]] == list(range(1, len(told[step]["lines"]) + 1))
+        assert (told[step]["moreLines"], told[step]["moreFiles"]) == (False, False)
+    assert told["ended"]["operation"] == told["loaded"]["operation"]
+    assert {one["kind"] for one in told["loaded"]["files"]} == {"PROTOCOL"}
+    assert [one["operationId"] for one in told["operations"]["operations"]] == [
+        told["export"]["operationId"],
+        told["upload"]["operationId"],
+    ]
+    assert told["files"]["files"] == told["exported"]["files"]
+    (file,) = told["files"]["files"]
+    content = base64.b64decode(told["file"]["content"])
+    assert hashlib.sha256(content).hexdigest() == file["sha256"] == told["file"]["sha256"]
+    assert (len(content), told["file"]["more"], told["file"]["fileName"]) == (file["size"], False, file["fileName"])
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig")), delimiter=";"))
+    diagnoses = {(row["ЕНП"].strip('="'), row["Диагноз"]) for row in rows}
+    assert {(walk.enps[0], "I20.8"), (walk.enps[1], "E11.9"), (walk.enps[1], "J44.8")} < diagnoses
+    assert told["confirm"]["file"]["confirmedAt"] and "confirmedAt" not in file
 
 
 def test_zeep(walk: Walk) -> None:

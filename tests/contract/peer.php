@@ -12,7 +12,14 @@ if (getenv('OPERATION') === '') {
     exit;
 }
 try {
-    $answer = $client->__soapCall(getenv('OPERATION'), [json_decode(getenv('ARGUMENTS'))]);
+    $arguments = json_decode(getenv('ARGUMENTS'));
+    if (isset($arguments->content)) { // JSON holds no bytes
+        $arguments->content = base64_decode($arguments->content);
+    }
+    $answer = $client->__soapCall(getenv('OPERATION'), [$arguments]);
+    if (isset($answer->content)) {
+        $answer->content = base64_encode($answer->content);
+    }
     echo json_encode($answer, JSON_UNESCAPED_UNICODE);
 } catch (SoapFault $fault) {
     echo json_encode(['fault' => [$fault->faultcode, $fault->faultstring, $fault->detail]], JSON_UNESCAPED_UNICODE);

@@ -70,7 +70,7 @@ class Reference:
 
     def _one(self, field: Field, value: Any) -> Any:
         if not isinstance(field.type, Model):
-            return value
+            return [value] if field.type.base == "base64Binary" else value
         return self.type_of(field)(
             **{inner.name: self.value(inner, value.get(inner.attribute)) for inner in field.type.fields}
         )
@@ -90,7 +90,7 @@ def plain(field: Field, value: Any) -> Any:
 
 def plain_one(field: Field, value: Any) -> Any:
     if not isinstance(field.type, Model):
-        return value
+        return b"".join(value) if field.type.base == "base64Binary" else value
     return SimpleNamespace(**{one.attribute: plain(one, getattr(value, one.name)) for one in field.type.fields})
 
 

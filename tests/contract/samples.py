@@ -9,9 +9,10 @@ from typing import Any
 from gateway.access.model import ItemResult
 from gateway.errors import GatewayError, field_error
 from gateway.lists.model import LINE_COLUMNS
+from gateway.services.codec import binary
 from gateway.services.contract import fault
 from gateway.services.exchange_v1 import SERVICE as EXCHANGE
-from gateway.services.observation_v1 import RENDER
+from gateway.services.observation_v1 import RENDER, RENDER_CHANGES
 from gateway.services.observation_v1 import SERVICE as OBSERVATION
 
 MOSCOW = timezone(timedelta(hours=3))
@@ -137,6 +138,72 @@ ANSWERS: dict[str, Any] = {
         "items": [{"code": "1", "name": "в медицинской организации"}],
     },
     "GetMyCalls": {"total_records": 0, "start_record": 1, "returned_records": 0, "calls": []},
+}
+
+_OPERATION = {
+    "operation_id": "3d1f6a52-8f1b-4d8e-9c57-0f4c5b6f2a11",
+    "kind": "EXPORT_LIST",
+    "title": "Выгрузка списка",
+    "organisation": "770001",
+    "state": "FAILED",
+    "stage": "запись файлов",
+    "done": 2000,
+    "total": 25000,
+    "created_at": datetime(2026, 11, 1, 12, 30, tzinfo=MOSCOW),
+    "started_at": datetime(2026, 11, 1, 12, 30, 1, tzinfo=MOSCOW),
+    "ended_at": datetime(2026, 11, 1, 12, 31, tzinfo=UTC),
+    "aborting": False,
+    "code": "server.disk-full",
+    "message": "Нет места на диске",
+}
+_FILE = {
+    "file_id": "8a4f0c8e-55c1-4f6b-b5a1-7d0e6f9b3c22",
+    "file_name": "список «ё» <1> & 2.xml",
+    "kind": "EXPORT",
+    "organisation": "770001",
+    "operation_id": "3d1f6a52-8f1b-4d8e-9c57-0f4c5b6f2a11",
+    "mailbox": True,
+    "size": 5_000_000_000,
+    "sha256": "00" * 32,
+    "ready_at": datetime(2026, 11, 1, 12, 30, 5, tzinfo=MOSCOW),
+    "expires_at": datetime(2027, 1, 30, 12, 30, 5, tzinfo=MOSCOW),
+}
+CONTENT = bytes(range(256)) * 3
+_LINE_OF_PROTOCOL = {"number": 1, "at": _OPERATION["started_at"], "level": "INFO", "text": "Записей: 25 000"}
+ANSWERS |= {
+    **{name: {"operation_id": _OPERATION["operation_id"]} for name in ("ExportList", "UploadList")},
+    "ListOperations": {"total_records": 1, "start_record": 1, "returned_records": 1, "operations": [_OPERATION]},
+    "GetOperation": {
+        "operation": _OPERATION,
+        "lines": [_LINE_OF_PROTOCOL],
+        "more_lines": False,
+        "files": [_FILE],
+        "more_files": False,
+    },
+    "AbortOperation": {"operation": {**_OPERATION, "state": "RUNNING", "aborting": True}},
+    "PutFilePart": {"file_id": _FILE["file_id"], "received_bytes": 5_000_000_000},
+    "GetFile": SimpleNamespace(
+        file_id=_FILE["file_id"],
+        file_name=_FILE["file_name"],
+        size=5_000_000_000,
+        sha256="00" * 32,
+        offset=4_999_999_232,
+        more=False,
+        body=binary("content", CONTENT),
+    ),
+    "ListFiles": {"total_records": 1, "start_record": 1, "returned_records": 1, "files": [_FILE]},
+    "GetChanges": SimpleNamespace(
+        next_token="1.1-0a1b2c3d.770001.12",
+        more=False,
+        body=RENDER_CHANGES(
+            [
+                ("11", "2026-11-01T12:30:00.123+03:00", "PLANNED", "PLAN", "MO"),
+                ("12", "2026-11-01T12:31:00.000+03:00", "MOVED_OUT", "MOVE", "ERZL"),
+            ],
+            [LINE, BARE_LINE],
+        ),
+    ),
+    "ConfirmFile": {"file": {**_FILE, "confirmed_at": datetime(2026, 11, 2, tzinfo=UTC)}},
 }
 
 ENVELOPES: dict[str, bytes] = {

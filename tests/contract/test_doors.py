@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import random
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,6 +14,7 @@ from lxml import etree
 from sqlalchemy import text
 
 from gateway import __version__
+from gateway.access import rights
 from gateway.access.gate import Gate
 from gateway.access.model import Call, Caller, ClientKind
 from gateway.domain.clock import Clock
@@ -21,7 +25,7 @@ from gateway.services.contract import Desk, Service, perform
 from gateway.services.exchange_v1 import SERVICE as EXCHANGE
 from gateway.services.observation_v1 import SERVICE as OBSERVATION
 from gateway.services.published import SERVICES
-from gateway.settings import Settings
+from gateway.settings import FILE_PART_MOST, Settings
 from gateway.store.engine import Store
 from tests.lists.region import CLINIC, DOCTOR, OTHER, Region, region
 
@@ -37,6 +41,7 @@ class Door:
         self.desk = self._desk(store, Settings(**settings))
         self.organisations: tuple[str, ...] = (CLINIC,)
         self.kind = ClientKind.MO
+        self.insurer: str | None = None
         self.last: Call
 
     def _desk(self, store: Store, settings: Settings) -> Desk:
@@ -50,7 +55,7 @@ class Door:
             values.setdefault("request_id", str(uuid4()))
         element = etree.fromstring(codec.element(made.input, service.namespace)(values))
         assert service.validate(element) == []
-        caller = Caller(1, "clinic", self.kind, frozenset(self.organisations), None, frozenset(OBSERVATION.operations))
+        caller = Caller(1, "clinic", self.kind, frozenset(self.organisations), self.insurer, rights.ALL)
         self.last = Call(caller, service.name, operation, uuid4().hex, self.clock.now())
         return perform(self.desk, service, made, self.last, element)
 
@@ -171,12 +176,7 @@ def test_exchange(door: Door) -> None:
     assert datetime.fromisoformat(texts(ping, "time")[0] or "").utcoffset() is not None
     assert door.audited() == 1
     allowed = door("GetAllowedOperations")
-    assert set(texts(allowed, "operations/operation")) == {
-        *OBSERVATION.operations,
-        "Ping",
-        "GetAllowedOperations",
-        "GetLimits",
-    }
+    assert set(texts(allowed, "operations/operation")) == {*OBSERVATION.operations, *EXCHANGE.operations}
     assert texts(allowed, "organisations") == [CLINIC]
     assert door.audited() == 1
     assert texts(door("GetLimits"), "itemsPerCall") == ["1000"]
@@ -221,6 +221,11 @@ ELSEWHERE: list[tuple[str, dict[str, Any]]] = [
     ("GetPersonEntries", {"enp": "1"}),
     ("GetList", {"year": 2026, "month": 11, "list_type": "OBSERVED"}),
     ("GetDoctors", {}),
+    ("ExportList", {"year": 2026, "month": 11, "list_type": "OBSERVED"}),
+    ("UploadList", {"file_name": "a.csv", "content": b"x"}),
+    ("PutFilePart", {"file_name": "a.csv", "offset": 0, "content": b"x", "last": True}),
+    ("ListOperations", {}),
+    ("ListFiles", {}),
 ]
 
 
@@ -247,7 +252,7 @@ def test_the_entry_must_be_of_the_organisation_that_the_call_names(door: Door) -
 def test_several_organisations_need_one_to_be_named(door: Door) -> None:
     door.organisations = (CLINIC, OTHER)
     for operation, values in ELSEWHERE:
-        if operation in ("AddEntries", "GetList", "GetDoctors"):
+        if operation in ("AddEntries", "GetList", "GetDoctors", "ExportList", "UploadList", "PutFilePart"):
             with pytest.raises(GatewayError, match=r"organisation\.required"):
                 door(operation, **values)
 
@@ -260,3 +265,164 @@ def test_the_fund_reads_all_lists(door: Door) -> None:
     assert texts(door("GetList", year=2026, month=11, list_type="OBSERVED", organisation=OTHER), "totalRecords") == [
         "0"
     ]
+
+
+# files and long work --------------------------------------------------------------------------------------------------
+
+
+def send(door: Door, content: bytes, name: str = "list.csv", **values: Any) -> str:
+    """A file in one part; its id."""
+    (file_id,) = texts(door("PutFilePart", file_name=name, offset=0, content=content, last=True, **values), "fileId")
+    assert file_id
+    return file_id
+
+
+def noted(door: Door) -> dict[str, Any]:
+    """The details in the audit record of the last call."""
+    with door.desk.store.begin() as connection:
+        found: dict[str, Any] = connection.execute(
+            text("SELECT details FROM audit_record WHERE trace = :trace"), {"trace": door.last.trace}
+        ).scalar_one()
+        return found
+
+
+def test_a_file_comes_in_parts_and_leaves_in_parts(door: Door) -> None:
+    limit = int(texts(door("GetLimits"), "filePartBytes")[0] or 0)
+    content = random.Random(1).randbytes(limit + 100_000)
+    first = door("PutFilePart", file_name="Иванов.CSV", offset=0, content=content[:limit], last=False)
+    (file_id,), (received,) = texts(first, "fileId"), texts(first, "receivedBytes")
+    assert (received, noted(door)) == (str(limit), {"file": file_id, "extension": "csv", "offset": 0})
+    with pytest.raises(GatewayError, match=r"file\.incomplete"):
+        door("GetFile", file_id=file_id)
+    digest = hashlib.sha256(content).hexdigest()
+    rest = {"offset": limit, "content": content[limit:], "last": True, "sha256": digest.upper()}
+    door("PutFilePart", file_id=file_id, file_name="Иванов.CSV", **rest)
+
+    taken, more = b"", True
+    while more:
+        answer = door("GetFile", file_id=file_id, offset=len(taken))
+        assert noted(door) == {"file": file_id, "kind": "UPLOAD", "extension": "csv", "offset": len(taken)}
+        assert texts(answer, "size") + texts(answer, "sha256") == [str(len(content)), digest]
+        taken += base64.b64decode(texts(answer, "content")[0] or "")
+        more = texts(answer, "more") == ["true"]
+    assert taken == content
+    piece = door("GetFile", file_id=file_id, offset=10, length=5)
+    assert base64.b64decode(texts(piece, "content")[0] or "") == content[10:15]
+
+
+def test_parts_out_of_bounds_are_refused(store: Store) -> None:
+    door = Door(store, file_part_bytes=1000)
+    file_id = send(door, b"x" * 1000)
+    with pytest.raises(GatewayError, match=r"file\.part-size"):
+        send(door, b"x" * 1001)
+    for length in (0, -1, 1001):
+        with pytest.raises(GatewayError, match=r"file\.part-size"):
+            door("GetFile", file_id=file_id, length=length)
+    for offset in (-1, 1000):
+        with pytest.raises(GatewayError, match=r"file\.range"):
+            door("GetFile", file_id=file_id, offset=offset)
+    with pytest.raises(GatewayError, match=r"file\.offset"):
+        door("PutFilePart", file_name="a.csv", offset=5, content=b"x", last=True)
+    with pytest.raises(GatewayError, match=r"file\.sha256"):
+        send(door, b"x", sha256="0" * 64)
+
+
+def test_no_answer_holds_a_text_over_ten_megabytes(store: Store) -> None:
+    door = Door(store, file_part_bytes=FILE_PART_MOST)
+    file_id = send(door, bytes(FILE_PART_MOST))
+    answer = door("GetFile", file_id=file_id)
+    assert (len(texts(answer, "content")[0] or "") < 10_000_000, texts(answer, "more")) == (True, ["false"])
+    with pytest.raises(GatewayError, match=r"setting\.invalid"):
+        Settings(file_part_bytes=FILE_PART_MOST + 1)
+
+
+def test_the_published_part_fits_a_body(store: Store) -> None:
+    assert texts(Door(store, body_bytes=3_000_000)("GetLimits"), "filePartBytes") == ["2000000"]
+
+
+UNKNOWN = str(UUID(int=7))
+
+
+@pytest.mark.parametrize(
+    ("operation", "values"),
+    [
+        ("GetOperation", {"operation_id": UNKNOWN}),
+        ("AbortOperation", {"operation_id": UNKNOWN}),
+        ("GetFile", {"file_id": UNKNOWN}),
+        ("ConfirmFile", {"file_id": UNKNOWN}),
+        ("UploadList", {"file_id": UNKNOWN}),
+        ("PutFilePart", {"file_id": UNKNOWN, "file_name": "a", "offset": 0, "content": b"x", "last": True}),
+    ],
+)
+def test_missing_objects(door: Door, operation: str, values: dict[str, Any]) -> None:
+    with pytest.raises(GatewayError, match=r"object\.not-found"):
+        door(operation, **values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"file_name": "a.csv"},
+        {"content": b"x"},
+        {"file_id": UNKNOWN, "content": b"x"},
+        {"file_id": UNKNOWN, "file_name": "a.csv"},
+        {"file_id": UNKNOWN, "file_name": "a.csv", "content": b"x"},
+    ],
+)
+def test_an_upload_names_its_file_in_one_way(door: Door, values: dict[str, Any]) -> None:
+    with pytest.raises(GatewayError, match=r"file\.content"):
+        door("UploadList", **values)
+
+
+def test_work_is_begun_seen_and_aborted(door: Door) -> None:
+    (upload,) = texts(door("UploadList", file_name="a.csv", content=b"enp;diagnosis\r\n"), "operationId")
+    assert door.audited() == 1
+    (export,) = texts(door("ExportList", year=2026, month=11, list_type="OBSERVED"), "operationId")
+    assert door.audited() == 1
+    listed = door("ListOperations")
+    assert texts(listed, "operations/operationId") == [export, upload]
+    assert texts(listed, "operations/organisation") == [CLINIC, CLINIC]
+    assert all(texts(listed, "operations/title"))
+    assert texts(door("ListOperations", state="DONE"), "totalRecords") == ["0"]
+    assert texts(door("ListOperations", since=datetime(2100, 1, 1)), "totalRecords") == ["0"]
+    for wrong in ({"kind": "NOTHING"}, {"state": "queued"}):
+        with pytest.raises(GatewayError, match=r"operation\.kind"):
+            door("ListOperations", **wrong)
+    found = door("GetOperation", operation_id=export)
+    assert texts(found, "operation/state") + texts(found, "moreLines") + texts(found, "moreFiles") == [
+        "QUEUED",
+        "false",
+        "false",
+    ]
+    for wrong in ({"from_line": 0}, {"from_file": -1}):
+        with pytest.raises(GatewayError, match=r"request\.schema"):
+            door("GetOperation", operation_id=export, **wrong)
+    aborted = door("AbortOperation", operation_id=export)
+    assert texts(aborted, "operation/state") + texts(aborted, "operation/code") == ["ABORTED", "operation.aborted"]
+    assert door.audited() == 1
+
+
+def test_an_insurer_exports_and_changes_nothing(door: Door) -> None:
+    file_id = send(door, b"enp")
+    door.kind, door.organisations, door.insurer = ClientKind.INSURER, (), "40001"
+    (export,) = texts(door("ExportList", year=2026, month=11, list_type="OBSERVED"), "operationId")
+    assert texts(door("ListOperations"), "operations/operationId") == [export]
+    assert texts(door("AbortOperation", operation_id=export), "operation/state") == ["ABORTED"]
+    with pytest.raises(GatewayError, match=r"object\.not-found"):
+        door("GetFile", file_id=file_id)
+    for operation, values in (
+        ("PutFilePart", {"offset": 0, "last": True}),
+        ("UploadList", {"organisation": CLINIC}),
+    ):
+        with pytest.raises(GatewayError, match=r"access\.forbidden"):
+            door(operation, file_name="a.csv", content=b"x", **values)
+
+
+def test_the_fund_names_the_organisation_whose_list_it_loads(door: Door) -> None:
+    door.kind, door.organisations = ClientKind.FUND, ()
+    file_id = send(door, b"enp;diagnosis\r\n")
+    with pytest.raises(GatewayError, match=r"organisation\.required"):
+        door("UploadList", file_id=file_id)
+    (upload,) = texts(door("UploadList", file_id=file_id, organisation=CLINIC), "operationId")
+    assert texts(door("GetOperation", operation_id=upload), "operation/organisation") == [CLINIC]

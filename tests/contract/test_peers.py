@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from gateway.services.contract import Service
 from gateway.services.exchange_v1 import SERVICE as EXCHANGE
 from gateway.services.observation_v1 import SERVICE as OBSERVATION
 from gateway.services.published import SERVICES
-from tests.contract.samples import ENVELOPES, FAULTS, page
+from tests.contract.samples import CONTENT, ENVELOPES, FAULTS, page
 
 pytestmark = pytest.mark.peer
 ROOT = Path(__file__).parents[2]
@@ -135,6 +136,21 @@ def test_zeep_reads_every_answer(name: str) -> None:
     assert operation.process_reply(etree.fromstring(ENVELOPES[name])) is not None
 
 
+def check_part(read: Any) -> None:
+    assert (read.file_name, read.offset, read.content, read.last) == ("список.csv", 5_000_000_000, CONTENT, True)
+    assert (read.file_id, read.sha256) == (None, None)
+
+
+def test_zeep_sends_and_reads_bytes() -> None:
+    client, transport = zeep_client(EXCHANGE, ENVELOPES["PutFilePart"])
+    part = {"fileName": "список.csv", "offset": 5_000_000_000, "content": CONTENT, "last": True}
+    assert client.service.PutFilePart(requestId=UUID, **part).receivedBytes == 5_000_000_000
+    check_part(received(EXCHANGE, transport.sent))
+    client, _ = zeep_client(EXCHANGE, ENVELOPES["GetFile"])
+    answer = client.service.GetFile(fileId=UUID)
+    assert (answer.content, answer.size, answer.more) == (CONTENT, 5_000_000_000, False)
+
+
 def test_zeep_reads_a_fault() -> None:
     client, _ = zeep_client(EXCHANGE, FAULTS["Exchange"], 500)
     with pytest.raises(zeep.exceptions.Fault) as refused:
@@ -203,6 +219,17 @@ def test_php_reads_a_list(php: Php) -> None:
     assert not {"externalId", "extra", "plannedMonths"} & second.keys()
     empty = php(OBSERVATION, "GetList", choice, OBSERVATION.operations["GetList"].encode(page()))[0]
     assert (empty["totalRecords"], "entries" in empty) == (0, False)
+
+
+def test_php_sends_and_reads_bytes(php: Php) -> None:
+    """JSON holds no bytes: the script of the peer takes and gives ``content`` in base64."""
+    shown = base64.b64encode(CONTENT).decode()
+    part = {"requestId": UUID, "fileName": "список.csv", "offset": 5_000_000_000, "content": shown, "last": True}
+    answer, _, sent = php(EXCHANGE, "PutFilePart", part, ENVELOPES["PutFilePart"])
+    check_part(received(EXCHANGE, sent))
+    assert answer["receivedBytes"] == 5_000_000_000
+    answer = php(EXCHANGE, "GetFile", {"fileId": UUID}, ENVELOPES["GetFile"])[0]
+    assert (answer["content"], answer["size"]) == (shown, 5_000_000_000)
 
 
 def test_php_reads_a_fault(php: Php) -> None:

@@ -84,7 +84,7 @@ def test_names_and_types_keep_the_rules_of_the_contract(service: Service) -> Non
     for node in (*root.iterfind(".//xs:complexType", NAMES), *root.iterfind(".//wsdl:operation", NAMES)):
         assert node.get("name")[0].isupper()
     assert root.find(".//xs:enumeration", NAMES) is None
-    allowed = {"xs:string", "xs:boolean", "xs:int", "xs:long", "xs:date", "xs:dateTime"}
+    allowed = {"xs:string", "xs:boolean", "xs:int", "xs:long", "xs:date", "xs:dateTime", "xs:base64Binary"}
     used = {node.get("type") for node in root.iterfind(".//xs:element", NAMES)}
     assert {name for name in used if name.startswith("xs:")} <= allowed
 
@@ -121,10 +121,26 @@ def test_the_contract_has_the_operations_it_promises() -> None:
             "GetEntry",
             "GetPersonEntries",
             "GetList",
+            "GetChanges",
+            "ExportList",
+            "UploadList",
             "GetDoctors",
             "SaveDoctors",
         ],
-        "e": ["Ping", "GetAllowedOperations", "GetLimits", "GetDictionary", "GetMyCalls"],
+        "e": [
+            "Ping",
+            "GetAllowedOperations",
+            "GetLimits",
+            "GetDictionary",
+            "GetMyCalls",
+            "ListOperations",
+            "GetOperation",
+            "AbortOperation",
+            "PutFilePart",
+            "GetFile",
+            "ListFiles",
+            "ConfirmFile",
+        ],
     }
     assert list(BY_PATH) == ["/soap/observation/v1", "/soap/exchange/v1"]
 

@@ -22,18 +22,20 @@ _ZONES = st.sampled_from(
     [UTC, timezone(timedelta(hours=3)), timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-9))]
 )
 _UUIDS = st.uuids().map(str)
+_DIGESTS = st.binary(min_size=32, max_size=32).map(bytes.hex)
 
 
 def simple(kind: Simple) -> st.SearchStrategy[Any]:
     if kind.base == "string":
         if kind.pattern:
-            return _UUIDS
+            return _UUIDS if kind.longest == 36 else _DIGESTS
         return TEXT if kind.longest is None else TEXT.map(lambda text: text[: kind.longest])
     return {
         "boolean": st.booleans(),
         "int": st.integers(-(2**31), 2**31 - 1),
         "long": st.integers(-(2**63), 2**63 - 1),
         "date": st.dates(date(1, 1, 1), date(9999, 12, 31)),
+        "base64Binary": st.binary(min_size=1, max_size=60),  # spyne reads empty content as absent
         "dateTime": st.datetimes(datetime(1900, 1, 2), datetime(9998, 12, 30), timezones=_ZONES),
     }[kind.base]
 

@@ -56,7 +56,7 @@ def test_old_images_are_forgotten_but_not_those_of_moves(place: Region) -> None:
     renew(place, enp)
     with place.store.begin() as connection:
         assert place.lists.forget_images(connection, datetime.now(UTC) - timedelta(days=1)) == 0
-        assert place.lists.forget_images(connection, datetime.now(UTC) + timedelta(days=1)) == 1
+        assert place.lists.forget_images(connection, datetime.now(UTC) + timedelta(days=1)) == 2
         assert place.lists.forget_images(connection, datetime.now(UTC) + timedelta(days=1)) == 0
 
 

@@ -218,3 +218,102 @@ def test_a_leading_calendar_holds_up_neither_sealing_nor_loading(store: Store) -
             assert chain.seal(connection) == 0
             connection.execute(text(people_queries.LOAD_LOCK))
         leader.execute("SELECT pg_advisory_unlock_all()")
+
+
+class Jumping:
+    """A calendar that looks whenever its clock is set, as the leader does."""
+
+    def __init__(self, store: Store, *jobs: Job) -> None:
+        self._store = store
+        self._now = at("2026-01-01 00:00")
+        self._calendar = Calendar(store, {job.name: job for job in jobs}, Clock(ZONE, source=lambda: self._now))
+
+    def look(self, *moments: str) -> None:
+        with self._store.driver() as leader:
+            leader.execute("SELECT pg_advisory_lock(%s)", (calendar.LOCK,))
+            self._calendar._session = leader.info.backend_pid
+            for moment in moments:
+                self._now = at(moment)
+                self._calendar._catch_up()
+            leader.execute("SELECT pg_advisory_unlock(%s)", (calendar.LOCK,))
+
+
+NIGHT = Job("night", "test.note", "0 3 * * *", timedelta(days=2), "ночью", each=True)
+MONTH = Job("month", "test.note", "0 4 1 * *", timedelta(days=32), "ежемесячно", each=True)
+LAST_DAY = Job("last", "test.note", "0 23 last * *", timedelta(days=32), "в последний день", each=True)
+
+
+@pytest.mark.parametrize(
+    ("job", "moments", "expected"),
+    [
+        pytest.param(
+            NIGHT,
+            ["2026-05-10 12:00", "2026-05-11 12:00", "2026-05-10 12:05", "2026-05-11 12:05", "2026-05-12 03:00"],
+            ["05-10", "05-11", "05-12"],
+            id="a day ahead and back",
+        ),
+        pytest.param(
+            NIGHT,
+            ["2026-05-10 12:00", "2026-05-09 12:00", "2026-05-10 12:00", "2026-05-11 03:00"],
+            ["05-09", "05-10", "05-11"],
+            id="a day back",
+        ),
+        pytest.param(
+            NIGHTLY,
+            ["2026-05-10 12:00", "2031-01-01 12:00", "2026-05-11 03:10", "2026-05-12 03:10"],
+            ["05-10", "05-11", "05-12"],
+            id="years ahead by mistake",
+        ),
+        pytest.param(NIGHT, ["2024-02-28 12:00", "2024-03-01 12:00"], ["02-28", "02-29", "03-01"], id="leap day"),
+        pytest.param(NIGHT, ["2026-02-28 12:00", "2026-03-01 12:00"], ["02-28", "03-01"], id="no leap day"),
+        pytest.param(MONTH, ["2026-12-31 23:59", "2027-01-01 04:00"], ["12-01", "01-01"], id="new year"),
+        pytest.param(
+            LAST_DAY, ["2028-01-31 23:00", "2028-03-01 00:00"], ["01-31", "02-29"], id="the last day of February"
+        ),
+    ],
+)
+def test_clock_that_jumps(store: Store, job: Job, moments: list[str], expected: list[str]) -> None:
+    """One run per period, none left out, whatever the clock does."""
+    Jumping(store, job).look(*[one for moment in moments for one in (moment, moment)])
+    with store.begin() as connection:
+        periods = connection.execute(text("SELECT period FROM job_run WHERE period < '2030' ORDER BY period")).scalars()
+        assert [period[5:10] for period in periods] == expected
+
+
+@settings(deadline=None, max_examples=15)
+@given(jumps=st.lists(st.integers(-72, 72), min_size=1, max_size=12))
+def test_no_jump_of_the_clock_leaves_out_a_period(jumps: list[int]) -> None:
+    """By the rule alone: the rows of the calendar as a set, looked at with the clock of the moment."""
+    now = at("2026-12-30 12:00")
+    begun: set[datetime] = set()
+    seen = [now]
+    for hours in [0, *jumps]:
+        now += timedelta(hours=hours)
+        seen.append(now)
+        last = max((one for one in begun if one <= now), default=None)
+        due = NIGHT.due(now, last)
+        begun |= set(due)
+    first = min(begun)
+    assert begun >= set(NIGHT.slots(first, seen[-1]))
+
+
+def test_late_and_left_out_periods_are_said(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    Jumping(store, NIGHTLY).look("2026-11-20 03:10", "2026-11-22 12:10")
+    assert [record.getMessage() for record in caplog.records if "Задание" in record.getMessage()] == [
+        "Задание календаря начато",
+        "Задание календаря начато",
+        "Задание календаря начато с опозданием на 540 мин",
+    ]
+    assert "Пропущено периодов задания: 1" in caplog.messages
+
+
+def test_lateness_is_seen_from_the_rows(store: Store) -> None:
+    begin(store, NIGHTLY, period_of(at("2026-11-20 03:10")), "a")
+    with store.begin() as connection:
+        connection.execute(text("UPDATE job_run SET started_at = :at"), {"at": at("2026-11-20 05:00")})
+    ((_, period, begun),) = calendar.overview(store, {"nightly": NIGHTLY})
+    assert period is not None and begun is not None
+    assert calendar.lateness(period, begun) == timedelta(minutes=110)
+    assert calendar.lateness(period, at("2026-11-20 03:11")) == timedelta(0)
+    assert calendar.lateness(period, at("2026-11-19 03:11")) == timedelta(0)

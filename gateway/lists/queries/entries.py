@@ -6,23 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, text
+from sqlalchemy import Connection, RowMapping, TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import BigInteger, Text
 
 from gateway.lists.queries.shared import Rows, all_rows, one_row
+from gateway.store import eras
 
 # The ledger -----------------------------------------------------------------------------------------------------------
 
-_LOCK = text("SELECT seq FROM list_ledger WHERE organisation = :organisation FOR UPDATE")
+_LOCK = text(f"SELECT seq, {eras.SETTLED} AS settled FROM list_ledger WHERE organisation = :organisation FOR UPDATE")
 _OPEN = text("INSERT INTO list_ledger (organisation) VALUES (:organisation) ON CONFLICT DO NOTHING")
 _ADVANCE = text("UPDATE list_ledger SET seq = seq + :count WHERE organisation = :organisation RETURNING seq")
 
 
-def lock_ledger(connection: Connection, organisation: str) -> int | None:
-    """Serialises changes of one organisation's list; None if it has no ledger yet."""
-    found: int | None = connection.execute(_LOCK, {"organisation": organisation}).scalar_one_or_none()
-    return found
+def lock_ledger(connection: Connection, organisation: str) -> RowMapping | None:
+    """Serialises changes of one organisation's list: seq, and whether the era is settled; None without a ledger."""
+    return one_row(connection, _LOCK, organisation=organisation)
 
 
 def open_ledger(connection: Connection, organisation: str) -> None:
@@ -41,7 +41,7 @@ _ORGANISATION = text("SELECT code FROM organisation WHERE code = :organisation")
 
 _PERSONS = text(
     "SELECT id, enp, snils, last_name, first_name, middle_name, name_key, birth_date, sex, death_date, insurer,"
-    " insured_in_region, attached_organisation FROM person WHERE enp = ANY(:enps)"
+    " insured_in_region, attached_organisation, xmin::text AS mark FROM person WHERE enp = ANY(:enps)"
 ).bindparams(bindparam("enps", type_=ARRAY(Text)))
 
 _SEGMENTS_OF_PERSONS = text(
@@ -97,7 +97,7 @@ def organisation_exists(connection: Connection, organisation: str) -> bool:
 
 
 def persons(connection: Connection, enps: Iterable[str]) -> dict[str, RowMapping]:
-    """Insured persons by ЕНП."""
+    """Insured persons by ЕНП; ``mark`` is another one after every change of the person."""
     return {row["enp"]: row for row in all_rows(connection, _PERSONS, enps=list(enps))}
 
 
@@ -162,11 +162,15 @@ _NEXT_IDS = {
     "visit": text("SELECT nextval(pg_get_serial_sequence('visit', 'id')) FROM generate_series(1, :count)"),
 }
 
-_ENTRY_COLUMNS = (
-    "id, person_id, organisation, external_id, seq, enp, snils, last_name, first_name, middle_name, name_key,"
-    " birth_date, sex, death_date, insurer, attached_organisation, diagnosis, diagnosis_key, diagnosis_group, outside,"
-    " diagnosed_on, by_attachment, doctor_snils, specialty, observed_since, source, planned_months, next_visit_by, status"
-)
+ENTRY_COLUMNS = (
+    "id", "person_id", "organisation", "external_id", "seq", "enp", "snils", "last_name", "first_name", "middle_name",
+    "name_key", "birth_date", "sex", "death_date", "insurer", "attached_organisation", "diagnosis", "diagnosis_key",
+    "diagnosis_group", "outside", "diagnosed_on", "by_attachment", "doctor_snils", "specialty", "observed_since", "source",
+    "planned_months", "next_visit_by", "status",
+)  # fmt: skip
+"""What a new entry is given; the rest of its columns have their defaults."""
+
+_LISTED = ", ".join(ENTRY_COLUMNS)
 
 _INSERT_ENTRIES = text(
     f"""
@@ -175,7 +179,7 @@ _INSERT_ENTRIES = text(
         FROM jsonb_array_elements(:rows) AS x(value),
              LATERAL jsonb_populate_record(NULL::entry, x.value) AS r
     ), put AS (
-        INSERT INTO entry ({_ENTRY_COLUMNS}) SELECT {_ENTRY_COLUMNS} FROM rows
+        INSERT INTO entry ({_LISTED}) SELECT {_LISTED} FROM rows
     ), chain AS (
         INSERT INTO observation_segment
             (entry_id, person_id, diagnosis_key, diagnosis, organisation, since, true_from, cause_in)
@@ -187,29 +191,38 @@ _INSERT_ENTRIES = text(
 ).bindparams(bindparam("rows", type_=JSONB))
 
 _PATCHED = (
-    "insurer", "death_date", "snils", "last_name", "first_name", "middle_name", "name_key", "attached_organisation",
+    "external_id", "insurer", "death_date", "snils", "last_name", "first_name", "middle_name", "name_key", "attached_organisation",
     "diagnosis", "diagnosis_key", "diagnosis_group", "outside", "diagnosed_on", "by_attachment", "doctor_snils",
     "specialty", "observed_since", "planned_months", "last_visit_on", "last_visit_result", "next_visit_by", "status",
     "excluded_on", "exclusion_reason",
 )  # fmt: skip
 
-_CHANGE_ENTRIES = text(
-    f"""
-    WITH changes AS MATERIALIZED (
-        SELECT * FROM jsonb_to_recordset(:changes) AS c(
-            entry_id bigint, seq bigint, kind text, cause text, effective_on date, patch jsonb, details jsonb)
-    ), event AS (
-        INSERT INTO entry_event (entry_id, version, organisation, seq, effective_on, kind, cause, source, actor, trace,
-                                 details, before)
-        SELECT e.id, e.version + 1, e.organisation, c.seq, c.effective_on, c.kind, c.cause, :source, :actor, :trace,
-               nullif(c.details, '{{}}'), to_jsonb(e)
-        FROM changes c JOIN entry e ON e.id = c.entry_id
-    )
-    UPDATE entry SET version = entry.version + 1, seq = c.seq, changed_at = now(),
-        {", ".join(f"{name} = n.{name}" for name in _PATCHED)}
-    FROM changes c JOIN entry o ON o.id = c.entry_id, LATERAL jsonb_populate_record(o, c.patch) AS n
-    WHERE entry.id = c.entry_id
+
+def changed_entries(changes: str) -> TextClause:
+    """The statement that changes entries: events with the lines as they stood, then the new values.
+
+    ``changes`` is a query of entry_id, seq, kind, cause, effective_on, patch, details.
     """
+    return text(
+        f"""
+        WITH changes AS MATERIALIZED ({changes}), event AS (
+            INSERT INTO entry_event (entry_id, version, organisation, seq, effective_on, kind, cause, source, actor, trace,
+                                     details, before)
+            SELECT e.id, e.version + 1, e.organisation, c.seq, c.effective_on, c.kind, c.cause, :source, :actor, :trace,
+                   nullif(c.details, '{{}}'), to_jsonb(e)
+            FROM changes c JOIN entry e ON e.id = c.entry_id
+        )
+        UPDATE entry SET version = entry.version + 1, seq = c.seq, changed_at = now(),
+            {", ".join(f"{name} = n.{name}" for name in _PATCHED)}
+        FROM changes c JOIN entry o ON o.id = c.entry_id, LATERAL jsonb_populate_record(o, c.patch) AS n
+        WHERE entry.id = c.entry_id
+        """
+    )
+
+
+_CHANGE_ENTRIES = changed_entries(
+    "SELECT * FROM jsonb_to_recordset(:changes) AS c("
+    "entry_id bigint, seq bigint, kind text, cause text, effective_on date, patch jsonb, details jsonb)"
 ).bindparams(bindparam("changes", type_=JSONB))
 
 _INSERT_VISITS = text(
@@ -339,11 +352,6 @@ _RENEW_PERSONS = text(
     """
 )
 
-_FORGET_IMAGES = text(
-    "UPDATE entry_event SET before = NULL WHERE id IN (SELECT id FROM entry_event WHERE before IS NOT NULL"
-    " AND recorded_at < :before AND kind <> 'MOVED_OUT' LIMIT :portion)"
-)
-
 
 def has_changed_persons(connection: Connection) -> bool:
     found: bool = connection.execute(_CHANGED_PERSONS).scalar_one()
@@ -358,7 +366,3 @@ def lock_every_ledger(connection: Connection) -> None:
 def renew_persons(connection: Connection, today: date) -> int:
     """Copies, versions, numbers and events of all entries concerned, in one statement."""
     return connection.execute(_RENEW_PERSONS, {"today": today}).rowcount
-
-
-def forget_images(connection: Connection, before: datetime, portion: int) -> int:
-    return connection.execute(_FORGET_IMAGES, {"before": before, "portion": portion}).rowcount

@@ -139,6 +139,8 @@ _ORGANISATIONS = text("SELECT organisation FROM list_ledger ORDER BY organisatio
 _INSERT_SNAPSHOT = text(
     "INSERT INTO list_snapshot (id, client_id, choice, edition, pieces, ends, token, as_of, closed_at, expires_at)"
     " VALUES (:id, :client_id, :choice, :edition, :pieces, :ends, :token, :as_of, :closed_at, :expires_at)"
+    " ON CONFLICT (id) DO UPDATE SET pieces = excluded.pieces, ends = excluded.ends, token = excluded.token,"
+    " as_of = excluded.as_of, closed_at = excluded.closed_at, expires_at = excluded.expires_at"
 ).bindparams(bindparam("pieces", type_=ARRAY(BigInteger)), bindparam("ends", type_=ARRAY(BigInteger)))
 
 _EXPIRE = text(
@@ -231,6 +233,7 @@ def organisations(connection: Connection) -> list[str]:
 
 
 def insert_snapshot(connection: Connection, **values: Any) -> None:
+    """What a snapshotId names; one that was given out before is filled."""
     connection.execute(_INSERT_SNAPSHOT, values)
 
 

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iostream>
 #include <sstream>
+#include <unistd.h>
 
 using std::string;
 using std::vector;
@@ -230,6 +231,78 @@ static void exchange(ExchangeBindingProxy &common) {
     told("ping", state);
 }
 
+static string part(ExchangeBindingProxy &common, const string &step, string *file, LONG64 offset, const string &content,
+                   const string *sha256) {
+    ns2__PutFilePart asked = request<ns2__PutFilePart>();
+    string path = env("FILE");
+    asked.fileId = file;
+    asked.fileName = path.substr(path.rfind('/') + 1);
+    asked.offset = offset;
+    asked.content.__ptr = (unsigned char *)content.data();
+    asked.content.__size = (int)content.size();
+    asked.last = sha256 != NULL;
+    asked.sha256 = sha256 ? text(*sha256) : NULL;
+    ns2__PutFilePartResponse answer;
+    CALL(common, PutFilePart, asked, answer, step);
+    return answer.fileId;
+}
+
+static void finish(ExchangeBindingProxy &common, const string &step, const string &work) {
+    for (string state = "QUEUED"; state == "QUEUED" || state == "RUNNING";) {
+        usleep(200000);
+        ns2__GetOperation asked;
+        asked.operationId = work;
+        ns2__GetOperationResponse answer;
+        CALL(common, GetOperation, asked, answer, step);
+        state = answer.operation->state;
+    }
+}
+
+static void load(DispensaryObservationBindingProxy &lists, ExchangeBindingProxy &common) {
+    std::ifstream stream(env("FILE"), std::ios::binary);
+    string content((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
+    string sha256 = env("SHA256"), file = part(common, "part-1", NULL, 0, content.substr(0, 50), NULL);
+    part(common, "part-2", &file, 50, content.substr(50), &sha256);
+
+    ns1__UploadList upload = request<ns1__UploadList>();
+    upload.fileId = &file;
+    ns1__UploadListResponse uploaded;
+    CALL(lists, UploadList, upload, uploaded, "upload");
+    finish(common, "loaded", uploaded.operationId);
+    ns2__AbortOperation abort = request<ns2__AbortOperation>();
+    abort.operationId = uploaded.operationId;
+    ns2__AbortOperationResponse ended;
+    CALL(common, AbortOperation, abort, ended, "ended");
+}
+
+static void collect(DispensaryObservationBindingProxy &lists, ExchangeBindingProxy &common) {
+    ns1__ExportList asked = request<ns1__ExportList>();
+    ns1__GetList same = choice("OBSERVED");
+    asked.year = same.year;
+    asked.month = same.month;
+    asked.listType = same.listType;
+    asked.recordsPerFile = number(1000);
+    asked.delivery = text("MAILBOX");
+    asked.format = text("CSV");
+    ns1__ExportListResponse work;
+    CALL(lists, ExportList, asked, work, "export");
+    finish(common, "exported", work.operationId);
+    ns2__ListOperations all;
+    ns2__ListOperationsResponse operations;
+    CALL(common, ListOperations, all, operations, "operations");
+    ns2__ListFiles waiting;
+    ns2__ListFilesResponse files;
+    CALL(common, ListFiles, waiting, files, "files");
+    ns2__GetFile first;
+    first.fileId = files.files.at(0)->fileId;
+    ns2__GetFileResponse file;
+    CALL(common, GetFile, first, file, "file");
+    ns2__ConfirmFile confirm = request<ns2__ConfirmFile>();
+    confirm.fileId = first.fileId;
+    ns2__ConfirmFileResponse confirmed;
+    CALL(common, ConfirmFile, confirm, confirmed, "confirm");
+}
+
 int main() {
     context = soap_new1(MODE);
     DispensaryObservationBindingProxy lists(context);
@@ -253,5 +326,8 @@ int main() {
     find(lists, by_enp, "find-again");
     fail(lists);
     exchange(common);
+    context->userid = context->passwd = NULL;
+    load(lists, common);
+    collect(lists, common);
     return 0;
 }

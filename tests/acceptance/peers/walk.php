@@ -16,7 +16,8 @@ function secured(string $wsdl, string $login, string $password): SoapClient {
 }
 
 function told(string $step, mixed $answer): mixed {
-    file_put_contents(getenv('OUT') . "/$step.json", json_encode($answer, JSON_UNESCAPED_UNICODE | JSON_THROW_ON_ERROR));
+    $shown = isset($answer->content) ? ['content' => base64_encode($answer->content)] + (array) $answer : $answer;
+    file_put_contents(getenv('OUT') . "/$step.json", json_encode($shown, JSON_UNESCAPED_UNICODE | JSON_THROW_ON_ERROR));
     return $answer;
 }
 
@@ -87,3 +88,27 @@ told('places', $exchange->GetDictionary(['code' => 'PLACES']));
 told('calls', $exchange->GetMyCalls(['from' => getenv('FROM'), 'to' => getenv('TO'), 'operation' => 'UpdatePlans']));
 $basic = new SoapClient("$url/soap/exchange/v1?wsdl", OPTIONS + ['login' => $login, 'password' => $password]);
 told('ping', $basic->Ping());
+
+$path = getenv('FILE');
+$content = file_get_contents($path);
+$part = ['fileName' => basename($path), 'offset' => 0, 'content' => substr($content, 0, 50), 'last' => false];
+$first = told('part-1', $exchange->PutFilePart(request($part)));
+$part = ['fileId' => $first->fileId, 'offset' => $first->receivedBytes, 'content' => substr($content, 50), 'last' => true] + $part;
+$file = told('part-2', $exchange->PutFilePart(request($part + ['sha256' => hash_file('sha256', $path)])))->fileId;
+
+function finish(string $step, SoapClient $exchange, string $work): void {
+    do {
+        usleep(200000);
+        $answer = told($step, $exchange->GetOperation(['operationId' => $work]));
+    } while (in_array($answer->operation->state, ['QUEUED', 'RUNNING'], true));
+}
+
+$upload = told('upload', $lists->UploadList(request(['fileId' => $file])))->operationId;
+finish('loaded', $exchange, $upload);
+told('ended', $exchange->AbortOperation(request(['operationId' => $upload])));
+$ask = ['listType' => 'OBSERVED', 'recordsPerFile' => 1000, 'delivery' => 'MAILBOX', 'format' => 'CSV'];
+finish('exported', $exchange, told('export', $lists->ExportList(request($choice + $ask)))->operationId);
+told('operations', $exchange->ListOperations());
+$waiting = ['fileId' => told('files', $exchange->ListFiles())->files[0]->fileId];
+told('file', $exchange->GetFile($waiting));
+told('confirm', $exchange->ConfirmFile(request($waiting)));

@@ -45,17 +45,13 @@ CREATE TABLE operation (
     parameters JSONB DEFAULT '{}' NOT NULL,
     state TEXT DEFAULT 'QUEUED' NOT NULL CONSTRAINT operation_state_check CHECK (state IN ('QUEUED', 'RUNNING', 'DONE', 'FAILED', 'ABORTED')),
     attempt INTEGER DEFAULT 0 NOT NULL,
+    losses INTEGER DEFAULT 0 NOT NULL,
     job_id BIGINT,
-    stage TEXT,
-    done BIGINT,
-    total BIGINT,
     progress JSONB DEFAULT '{}' NOT NULL,
     code TEXT,
     message TEXT,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     started_at TIMESTAMP WITH TIME ZONE,
-    stage_at TIMESTAMP WITH TIME ZONE,
-    beat_at TIMESTAMP WITH TIME ZONE,
     ended_at TIMESTAMP WITH TIME ZONE,
     abort_at TIMESTAMP WITH TIME ZONE,
     abort_by TEXT,
@@ -66,7 +62,20 @@ CREATE INDEX operation_open_idx ON operation (created_at) WHERE state IN ('QUEUE
 
 CREATE INDEX operation_organisation_created_at_idx ON operation (organisation, created_at);
 
-COMMENT ON TABLE operation IS 'Long work: attempt is the fence (only the newest run of a job may write), progress what a resumed run goes on from';
+COMMENT ON TABLE operation IS 'Long work: attempt is the fence (only the newest run may write), losses counts runs that broke off, progress is what a resumed run goes on from';
+
+CREATE TABLE operation_beat (
+    operation_id UUID NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
+    stage TEXT,
+    done BIGINT,
+    total BIGINT,
+    pace DOUBLE PRECISION,
+    CONSTRAINT operation_beat_pkey PRIMARY KEY (operation_id),
+    CONSTRAINT operation_beat_operation_id_fkey FOREIGN KEY(operation_id) REFERENCES operation (id) ON DELETE CASCADE
+);
+
+COMMENT ON TABLE operation_beat IS 'How far a running operation is, written twice a second apart from its transactions; pace is done per second in the present stage';
 
 CREATE TABLE operation_line (
     operation_id UUID NOT NULL,
@@ -98,6 +107,8 @@ CREATE TABLE file (
     expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
     confirmed_at TIMESTAMP WITH TIME ZONE,
     confirmed_by TEXT,
+    confirmed_days INTEGER NOT NULL,
+    noted_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT file_pkey PRIMARY KEY (id),
     CONSTRAINT file_operation_id_fkey FOREIGN KEY(operation_id) REFERENCES operation (id)
 );
@@ -110,7 +121,9 @@ CREATE INDEX file_operation_id_idx ON file (operation_id);
 
 CREATE INDEX file_signature_of_idx ON file (signature_of);
 
-COMMENT ON TABLE file IS 'Files that came or wait to be collected; visible once ready_at is set. Of an organisation, an insurer, or (neither) the fund';
+CREATE INDEX file_unnoted_idx ON file (organisation) WHERE mailbox AND noted_at IS NULL;
+
+COMMENT ON TABLE file IS 'Files that came or wait to be collected; visible once ready_at is set. Of an organisation, an insurer, or (neither) the fund; noted_at is when the owner was told of it';
 
 CREATE TABLE file_part (
     file_id UUID NOT NULL,
@@ -134,3 +147,9 @@ CREATE TABLE mailbox_contact (
 COMMENT ON TABLE mailbox_contact IS 'Where an organisation is told of a new file in its mailbox (Абонентский пункт)';
 
 ALTER TABLE file_part ALTER COLUMN body SET STORAGE EXTERNAL;
+
+ALTER TABLE dictionary_item DROP CONSTRAINT dictionary_item_pkey;
+
+ALTER TABLE dictionary_item ADD CONSTRAINT dictionary_item_edition_id_code_valid_from_key UNIQUE NULLS NOT DISTINCT (edition_id, code, valid_from);
+
+COMMENT ON TABLE dictionary_item IS 'Lines of dictionaries, one per code and first day; terminal МКБ-10 codes have attributes.terminal = true';

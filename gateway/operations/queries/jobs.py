@@ -1,4 +1,4 @@
-"""SQL of durable work and of housekeeping."""
+"""Jobs of the queue, the workers that hold them, and housekeeping."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 # jobs of workers that are gone: back to "todo", or "failed" after too many attempts, after a request to abort, and where
-# an equal job already waits. Rows are locked and looked at again, so that two rescuers never take one job
+# an equal job already waits. Rows are locked and looked at again, so that two rescuers never take one job. A heartbeat in
+# the future is one of before the clock was set back: who lives writes a new one soon
 _RESCUE = text("""
     WITH stalled AS (
         SELECT job.id FROM procrastinate_jobs job
         LEFT JOIN procrastinate_workers worker ON worker.id = job.worker_id
         WHERE job.status = 'doing'
-          AND (job.worker_id IS NULL OR worker.last_heartbeat < now() - make_interval(secs => :seconds))
+          AND (job.worker_id IS NULL
+               OR abs(extract(epoch FROM now() - worker.last_heartbeat)) > :seconds)
         FOR UPDATE OF job SKIP LOCKED
     )
     UPDATE procrastinate_jobs job
@@ -31,6 +33,26 @@ _RESCUE = text("""
         worker_id = NULL
     FROM stalled WHERE job.id = stalled.id
     RETURNING job.id""")
+
+_MINE = """
+    WITH mine AS (
+        SELECT id FROM procrastinate_jobs WHERE id = %(id)s AND status = 'doing' AND worker_id = %(worker)s FOR UPDATE
+    )"""
+
+FINISH_JOB = f"{_MINE} SELECT procrastinate_finish_job_v1(id, %(status)s, %(delete_job)s) FROM mine"
+"""For the worker's own connection: the end of a job that is still its own."""
+
+RETRY_JOB = f"{_MINE} SELECT procrastinate_retry_job_v2(id, %(retry_at)s, NULL, NULL, NULL) FROM mine"
+"""The same for a job to be run again."""
+
+# repeats that wait longer than any does: the clock was set back since
+_PULL = text("""
+    UPDATE procrastinate_jobs SET scheduled_at = now()
+    WHERE status = 'todo' AND scheduled_at > now() + interval '1 hour'""")
+
+_LIVE_WORKERS = text("""
+    SELECT count(*) FROM procrastinate_workers
+    WHERE abs(extract(epoch FROM now() - last_heartbeat)) <= :seconds""")
 
 # answers kept for resends, in portions so that locks stay short
 _OLD_ANSWERS = text("""
@@ -70,7 +92,15 @@ class JobLine:
 
 
 def rescue_stalled(connection: Connection, seconds: float, most: int) -> Sequence[int]:
-    return connection.execute(_RESCUE, {"seconds": seconds, "most": most}).scalars().all()
+    numbers = connection.execute(_RESCUE, {"seconds": seconds, "most": most}).scalars().all()
+    connection.execute(_PULL)
+    return numbers
+
+
+def live_workers(connection: Connection, seconds: float) -> int:
+    """How many workers have shown a sign of life within ``seconds``."""
+    count: int = connection.execute(_LIVE_WORKERS, {"seconds": seconds}).scalar_one()
+    return count
 
 
 def delete_old_answers(connection: Connection, before: datetime, portion: int) -> int:

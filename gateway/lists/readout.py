@@ -1,0 +1,214 @@
+"""The lines of a named list from one record on, as a stream: what was frozen, whatever has changed since.
+
+A second thread reads ahead on a connection of its own, so that the database renders while the caller writes.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from gateway.errors import GatewayError
+from gateway.formats import listing_csv, listing_xml
+from gateway.lists import blocks, queries
+from gateway.lists.choice import FILTERS
+from gateway.lists.model import Line
+from gateway.lists.pages import Head
+from gateway.lists.queries import BLOCK
+from gateway.store.engine import Driver, Store
+
+T = TypeVar("T")
+
+_BATCH = 500
+_AHEAD = 8
+"""Batches that may wait for the caller: the memory of an export does not depend on the list."""
+
+_BLOCKS_AT_ONCE = 8
+_TURN_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Form(Generic[T]):
+    """How lines leave: ``sql`` is what COPY sends of each, ``fresh`` makes records of its rows, and ``sealed`` the same
+    records of the lines that closed lists keep rendered, given the number of the first."""
+
+    sql: str
+    fresh: Callable[[list[bytes]], list[T]]
+    sealed: Callable[[int, Sequence[bytes]], list[T]]
+
+
+# forms ----------------------------------------------------------------------------------------------------------------
+
+_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+_ESCAPED = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
+
+
+def _plain(value: bytes) -> bytes:
+    """A value as it was before COPY."""
+    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), value)
+
+
+def _fresh_text(rows: list[bytes]) -> list[bytes]:
+    return list(map(_plain, rows)) if b"\\" in b"".join(rows) else rows
+
+
+def _fresh_csv(rows: list[bytes]) -> list[bytes]:
+    return [row[:-1] + listing_csv.END for row in _fresh_text(rows)]
+
+
+def _sealed_csv(first: int, lines: Sequence[bytes]) -> list[bytes]:
+    return [listing_csv.line(number, listing_xml.values_of(line)) for number, line in enumerate(lines, first)]
+
+
+Numbered = tuple[int, Line]
+
+
+def _fresh_row(rows: list[bytes]) -> list[Numbered]:
+    made: list[Numbered] = []
+    for row in rows:
+        cells = row[:-1].split(b"\t")
+        if b"\\" in row:
+            cells = list(map(_plain, cells))
+        number, *values = (cell.decode() for cell in cells)
+        made.append((int(number), tuple(values)))
+    return made
+
+
+def _sealed_row(first: int, lines: Sequence[bytes]) -> list[Numbered]:
+    return [(number, listing_xml.values_of(line)) for number, line in enumerate(lines, first)]
+
+
+XML = Form(queries.LINE_XML, _fresh_text, listing_xml.numbered)
+CSV = Form(queries.LINE_CSV, _fresh_csv, _sealed_csv)
+ROW = Form(queries.LINE_ROW, _fresh_row, _sealed_row)
+"""Numbers and values as text; an absent value may come as an empty one."""
+
+
+# reading --------------------------------------------------------------------------------------------------------------
+
+
+def read(driver: Driver, head: Head, start: int, form: Form[T]) -> Iterator[list[T]]:
+    """Records of the list from number ``start`` on, in batches. Raises ``list.snapshot-expired`` where the images that
+    tell how lines stood are no longer kept, LookupError if a piece is not whole."""
+    before = 0
+    for piece_id, end in zip(head.pieces, head.ends, strict=True):
+        skip = max(0, start - 1 - before)
+        if skip < end - before:
+            found = 0
+            for batch in _piece(driver, head, piece_id, before, skip, form):
+                found += len(batch)
+                yield batch
+            if found != end - before - skip:
+                raise LookupError(f"piece {piece_id} is not whole")
+        before = end
+
+
+def _piece(driver: Driver, head: Head, piece_id: int, before: int, skip: int, form: Form[T]) -> Iterator[list[T]]:
+    row = driver.execute(queries.PIECE_OF_EXPORT, (piece_id,)).fetchone()
+    if row is None:
+        raise LookupError("a snapshot names a piece that is gone")
+    organisation, seq, frozen, kept = row
+    if head.edition == "CLOSED":
+        return _sealed(driver, piece_id, before, skip, form)
+    if not kept:
+        raise GatewayError("list.snapshot-expired")
+    values = {"piece_id": piece_id, "organisation": organisation, "seq": seq, "before": before, "skip": skip}
+    if frozen:
+        return _copied(driver, queries.lines_of_frozen(form.sql), values, form)
+    wish = json.loads(head.choice)
+    filters = {name: wish[name] for name in FILTERS if name in wish}
+    return _copied(driver, queries.lines_of_counted(form.sql, filters), values | filters, form)
+
+
+def _copied(driver: Driver, statement: str, values: Mapping[str, Any], form: Form[T]) -> Iterator[list[T]]:
+    """COPY sends a row at a time."""
+    rows: list[bytes] = []
+    with driver.cursor() as cursor, cursor.copy(statement.encode(), values) as copy:
+        for row in copy:
+            rows.append(bytes(row))
+            if len(rows) == _BATCH:
+                yield form.fresh(rows)
+                rows = []
+    if rows:
+        yield form.fresh(rows)
+
+
+def _sealed(driver: Driver, piece_id: int, before: int, skip: int, form: Form[T]) -> Iterator[list[T]]:
+    number = skip // BLOCK
+    while found := driver.execute(queries.BODIES, (piece_id, number, _BLOCKS_AT_ONCE)).fetchall():
+        for (body,) in found:
+            if body is None:
+                raise GatewayError("list.snapshot-expired")
+            passed = max(0, skip - number * BLOCK)
+            yield form.sealed(before + number * BLOCK + passed + 1, blocks.unpack(body)[passed:])
+            number += 1
+
+
+# reading ahead --------------------------------------------------------------------------------------------------------
+
+
+class _Left(Exception):
+    """Nobody takes the lines any more."""
+
+
+@contextmanager
+def ahead(
+    store: Store, head: Head, start: int, form: Form[T], check: Callable[[], None]
+) -> Iterator[Iterator[list[T]]]:
+    """`read` by a thread of its own. ``check`` is called while the caller waits for lines, and may raise."""
+    waiting: queue.Queue[list[T] | BaseException | None] = queue.Queue(_AHEAD)
+    left = threading.Event()
+
+    def put(item: list[T] | BaseException | None) -> None:
+        while not left.is_set():
+            try:
+                waiting.put(item, timeout=_TURN_SECONDS)
+            except queue.Full:
+                continue
+            return
+        raise _Left
+
+    def work() -> None:
+        try:
+            with store.driver() as driver:
+                for batch in read(driver, head, start, form):
+                    put(batch)
+            put(None)
+        except _Left:
+            return
+        except BaseException as error:
+            _offer(put, error)
+
+    def taken() -> Iterator[list[T]]:
+        while True:
+            try:
+                item = waiting.get(timeout=_TURN_SECONDS)
+            except queue.Empty:
+                check()
+                continue
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    thread = threading.Thread(target=work, name="list-readout", daemon=True)
+    thread.start()
+    try:
+        yield taken()
+    finally:
+        left.set()
+        thread.join()
+
+
+def _offer(put: Callable[[BaseException], None], error: BaseException) -> None:
+    try:
+        put(error)
+    except _Left:
+        return

@@ -57,3 +57,15 @@ def test_the_shared_place_must_come_first(tmp_path: Path) -> None:
     metrics.count_suspicion()
     with pytest.raises(RuntimeError):
         metrics.prepare(tmp_path)
+
+
+def test_long_work_is_read_for_each_answer() -> None:
+    text, _ = metrics.exposition({("EXPORT_LIST", "RUNNING"): 2, ("EXPORT_LIST", "DONE"): 5}, 3)
+    lines = text.decode().splitlines()
+    assert 'dn_gateway_operations{kind="EXPORT_LIST",state="DONE"} 5.0' in lines
+    assert 'dn_gateway_operations{kind="EXPORT_LIST",state="RUNNING"} 2.0' in lines
+    assert "dn_gateway_workers 3.0" in lines
+    text, _ = metrics.exposition()
+    assert not [
+        line for line in text.decode().splitlines() if line.startswith(("dn_gateway_operations", "dn_gateway_workers"))
+    ]

@@ -117,8 +117,8 @@ def follow(place: Place, values: Settings, operation_id: UUID) -> Operation:
                 break
             if asked.is_set() and not aborted:
                 aborted = True
-                view.say("Прерывается. Ещё раз Ctrl-C — выйти, не дожидаясь конца")
                 _abort(store, operation_id)
+                view.say("Прерывается. Ещё раз Ctrl-C — выйти, не дожидаясь конца")
                 continue
             helper.tend(found)
             threading.Event().wait(_LOOK_SECONDS)
@@ -151,6 +151,7 @@ class _View:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._next = 1
+        self._waiting = False
         self._bar: Any = None
         self._shown: tuple[str | None, int | None] = (None, None)
 
@@ -162,6 +163,7 @@ class _View:
 
     def look(self, store: Store, operation_id: UUID) -> Operation:
         from gateway.operations import works
+        from gateway.operations.model import State
 
         with store.begin() as connection:
             found = _found(works.get(connection, operation_id))
@@ -169,6 +171,9 @@ class _View:
         for line in said:
             self.say(_line(line, self._clock))
             self._next = line.number + 1
+        if found.state is State.QUEUED and not self._waiting:
+            self.say("Ждёт исполнителя")
+        self._waiting = found.state is State.QUEUED
         self._draw(found)
         return found
 
@@ -206,7 +211,10 @@ class _Helper:
     def __enter__(self) -> _Helper:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Who leaves without waiting takes the worker along; another one will find its work."""
+        if kind is KeyboardInterrupt:
+            self._supervisor.kill()
         self._supervisor.stop()
 
     def tend(self, found: Operation) -> None:

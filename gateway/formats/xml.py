@@ -282,7 +282,8 @@ class Stream:
         while True:
             while len(root) > 1 or (self._over and len(root)):
                 record = root[0]
-                self._check(record)
+                held = list(record.iter())  # kept, so that whoever takes the record apart finds its elements made
+                self._check(record, held)
                 yield record
                 if (text := record.tail) and text.strip():
                     raise self._broken("текст вне записей")
@@ -355,16 +356,16 @@ class Stream:
                 raise self._broken(f"атрибутов больше {self._limits.attributes}")
         self._split = b"=" if utf8.rstrip().endswith(b"=") else b""
 
-    def _check(self, record: etree._Element) -> None:
+    def _check(self, record: etree._Element, elements: list[Any]) -> None:
         limits, names = self._limits, self._names
-        count = 0
-        for element in record.iter():
-            count += 1
-            tag: Any = element.tag
-            if tag not in names:
-                names.add(tag)
-                if len(tag) > limits.name_chars:
-                    raise self._broken(f"знаков в имени больше {limits.name_chars}")
+        count = len(elements)
+        tags = {element.tag for element in elements}
+        if not tags <= names:
+            if etree.Entity in tags:
+                raise self._broken("неизвестная сущность")
+            names |= tags
+            if max(map(len, tags)) > limits.name_chars:
+                raise self._broken(f"знаков в имени больше {limits.name_chars}")
         if len(names) > limits.names:
             raise self._broken(f"разных имён больше {limits.names}")
         if count > limits.elements:
@@ -378,6 +379,8 @@ class Stream:
             return self._broken(f"знаков в имени больше {self._limits.name_chars}")
         if error.code in (etree.ErrorTypes.ERR_INVALID_ENCODING, etree.ErrorTypes.ERR_INVALID_CHAR):
             return self._broken("знаки не в кодировке файла или недопустимы")
+        if error.code in (etree.ErrorTypes.ERR_UNDECLARED_ENTITY, etree.ErrorTypes.WAR_UNDECLARED_ENTITY):
+            return self._broken("неизвестная сущность")
         return self._broken("файл оборван" if self._closed else "разметка XML неверна")
 
     def _broken(self, what: str) -> GatewayError:

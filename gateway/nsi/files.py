@@ -41,7 +41,8 @@ class Content:
     """What a file holds of one dictionary: items in the order of the file, the version and the day it tells of itself.
 
     ``columns`` say what was taken for what, ``attributes`` which columns were kept beside, ``notes`` what was passed
-    over. ``sha256`` is that of the file, with the columns that the operator named.
+    over. ``sha256`` is that of the file, with the columns that the operator named and the region whose
+    organisations were taken.
     """
 
     dictionary: str
@@ -182,7 +183,8 @@ def _made(
     if name in ALL:
         own.check_whole(ALL[name], items)
     attributes = tuple(column for column in source.columns if column and column not in columns.taken)
-    sha256 = source.sha256 + "".join(f" {word}" for word in (*wish.code, wish.name) if word)
+    region = wish.region if name == "ORGANISATIONS" else None
+    sha256 = " ".join(word for word in (source.sha256, *wish.code, wish.name, region) if word)
     return Content(
         name, source.version, sha256, items, source.valid_from, columns, attributes, tuple(notes or source.notes)
     )

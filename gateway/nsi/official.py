@@ -38,10 +38,11 @@ def items(source: Source, dictionary: str, columns: Columns, region: str | None)
     Raises ``dictionary.file``.
     """
     notes = _Notes(source.notes)
+    kept = [column for column in source.columns if column and column not in columns.taken]
     records = []
     for number, line in source.lines():
-        record = _Record(number, _item(line, dictionary, columns, number, notes), line)
-        if _kept(record, dictionary, columns, region, notes):
+        record = _Record(number, _item(line, dictionary, columns, kept, number, notes), line)
+        if _wanted(record, dictionary, columns, region, notes):
             records.append(record)
     if not records and notes.counts.get(_FOREIGN):
         raise refusal(f"нет ни одной организации региона с ОКАТО {region}; регион задаёт настройка region_okato")
@@ -95,7 +96,7 @@ class _Notes:
         ]
 
 
-def _item(line: Line, dictionary: str, columns: Columns, number: int, notes: _Notes) -> Item:
+def _item(line: Line, dictionary: str, columns: Columns, kept: Iterable[str], number: int, notes: _Notes) -> Item:
     code = _single(line, columns.code[-1], number)
     if not code:
         raise refusal(f"нет кода ({columns.code[-1]})", number)
@@ -112,8 +113,8 @@ def _item(line: Line, dictionary: str, columns: Columns, number: int, notes: _No
     open_end = len(ends) < max(1, _count(line.get(columns.since or "")))
     attributes = {
         column: held
-        for column, value in line.items()
-        if column and column not in columns.taken and (held := _held(dictionary, column, value, number, code))
+        for column in kept
+        if (value := line.get(column)) and (held := _held(dictionary, column, value, number, code))
     }
     return Item(code, name, None, attributes, since, None if open_end else max(ends))
 
@@ -150,7 +151,7 @@ def _count(value: Cell | None) -> int:
     return len(value) if isinstance(value, tuple) else 1
 
 
-def _kept(record: _Record, dictionary: str, columns: Columns, region: str | None, notes: _Notes) -> bool:
+def _wanted(record: _Record, dictionary: str, columns: Columns, region: str | None, notes: _Notes) -> bool:
     item = record.item
     if item.valid_from and item.valid_to and item.valid_to < item.valid_from:
         notes.count(_NEVER, record.number)

@@ -176,36 +176,39 @@ def _roots(content: BinaryIO) -> tuple[str, ...]:
     return (f"{{*}}{found[1].decode()}",) if found else ()
 
 
+@lru_cache(4096)
 def _name(qualified: str) -> str:
     return qualified.rpartition("}")[2].lower()
 
 
 def _tag(element: Any) -> str:
-    return _name(str(element.tag))
+    return _name(element.tag)
 
 
 def _cells(record: Any) -> dict[str, Cell]:
     """The values of a record by column, empty ones too; a record without any value has no cells."""
     found: dict[str, list[str]] = {}
     for name, value in record.attrib.items():
-        found.setdefault(_name(str(name)), []).append(str(value).strip())
+        found.setdefault(_name(name), []).append(value.strip())
     _gather(record, "", found)
-    if not any(value for values in found.values() for value in values):
-        return {}
-    return {column: _cell(values) for column, values in found.items()}
+    cells = {column: values[0] if len(values) == 1 else _several(values) for column, values in found.items()}
+    return cells if any(cells.values()) else {}
 
 
 def _gather(element: Any, prefix: str, found: dict[str, list[str]]) -> None:
     for child in element:
-        column = prefix + _tag(child)
+        column = prefix + _name(child.tag)
         if len(child):
             _gather(child, column + ".", found)
+            continue
+        text = child.text
+        value = text.strip() if text else ""
+        if column in found:
+            found[column].append(value)
         else:
-            found.setdefault(column, []).append((child.text or "").strip())
+            found[column] = [value]
 
 
-def _cell(values: list[str]) -> Cell:
-    filled = [value for value in values if value]
-    if len(values) == 1 or not filled:
-        return filled[0] if filled else ""
-    return tuple(filled)
+def _several(values: list[str]) -> Cell:
+    filled = tuple(value for value in values if value)
+    return filled or ""

@@ -24,7 +24,7 @@ _VALUES = {
     "excludedOn": "2026-11-10", "exclusionReason": "4", "reason": "Ошибка ввода", "year": "2026", "month": "11",
     "listType": "OBSERVED", "startRecord": "1", "recordCount": "1000", "externalId": "123", "code": "PLACES",
     "lastName": "Королёва", "firstName": "Алёна", "middleName": "Петровна", "operationId": OPERATION_ID,
-    "fileId": FILE_ID, "fileName": "GSM400001T40_261101.zip", "content": CONTENT, "offset": "0", "last": "true",
+    "fileId": FILE_ID, "fileName": "GSM400001_2611_1.zip", "content": CONTENT, "offset": "0", "last": "true",
     "recordsPerFile": "1000", "delivery": "MAILBOX", "format": "XML", "state": "RUNNING", "fromLine": "1",
 }  # fmt: skip
 _BY_BASE = {

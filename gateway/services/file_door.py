@@ -23,7 +23,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection
 
 from gateway import logs, metrics
-from gateway.access import calls
+from gateway.access import calls, queries
 from gateway.access.model import Attempt, Call, Caller, Credentials, Denied, Foreign, Outcome
 from gateway.errors import GatewayError, Side
 from gateway.operations import files
@@ -33,6 +33,7 @@ from gateway.services.contract import Desk
 from gateway.services.edge import Gone, Receive, Scope, Send
 from gateway.services.file_headers import Headers
 from gateway.store import failures
+from gateway.store.engine import driver_of
 
 T = TypeVar("T")
 
@@ -302,7 +303,7 @@ class FileDoor:
         expected = file_headers.sha256_of(visit.headers)
         name = files.checked_name(file_headers.name_of(visit.headers) or str(file_id))
         call.details["file"] = str(file_id)
-        with self._desk.store.begin() as connection:
+        with self._begun() as connection:
             owner = files.owner_of(connection, file_id)
             if owner is None:
                 owner = ownership.owner_for(call.caller, visit.organisation)
@@ -325,7 +326,7 @@ class FileDoor:
         """In a thread: the next piece of the body; only counted where the file is there already."""
         coming.digest.update(content)
         if coming.known is None:
-            with self._desk.store.begin() as connection:
+            with self._begun() as connection:
                 self._put(connection, visit, coming, content, last=False)
         coming.size += len(content)
 
@@ -333,6 +334,7 @@ class FileDoor:
         """In a thread: the last piece, with which the file appears, and the record of the call."""
 
         def finished(connection: Connection) -> FileInfo:
+            _bound_waits(connection)
             visit.call.details["length"] = visit.bytes_in
             if file_headers.sha256_of(visit.headers) not in (None, coming.digest.hexdigest()):
                 raise GatewayError("file.sha256")
@@ -348,6 +350,13 @@ class FileDoor:
 
         coming.digest.update(content)
         return calls.read(self._desk.store, visit.call, finished)
+
+    @contextmanager
+    def _begun(self) -> Iterator[Connection]:
+        """A transaction that waits for nobody's lock for long."""
+        with self._desk.store.begin() as connection:
+            _bound_waits(connection)
+            yield connection
 
     def _put(self, connection: Connection, visit: Visit, coming: Incoming, content: bytes, *, last: bool) -> None:
         files.put_part(
@@ -438,3 +447,7 @@ async def _until_gone(receive: Receive) -> None:
     """Returns when the client has left; what it still sends is dropped."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _bound_waits(connection: Connection) -> None:
+    queries.bound_waits(driver_of(connection), calls.LOCK_MS, calls.STATEMENT_MS)

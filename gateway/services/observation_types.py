@@ -338,7 +338,7 @@ UPLOAD: tuple[Field, ...] = (
         "fileId",
         UUID,
         "Принятый файл (PutFilePart); либо он, либо fileName и content",
-        "file.content object.not-found file.incomplete upload.already",
+        "file.content object.not-found file.incomplete",
     ),
     maybe("fileName", NAME_OF_FILE, "Имя небольшого файла, который передан сразу", "file.content file.name"),
     maybe("content", BYTES, "Содержимое небольшого файла, не больше одной части", "file.content file.part-size"),

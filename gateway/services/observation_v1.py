@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from gateway.access.model import Call, ClientKind, Foreign, ItemResult
+from gateway.access.model import Call, ClientKind, ItemResult
 from gateway.errors import GatewayError, field_error
 from gateway.lists.model import ChangePage, Choice, Conduct, EntryView, Exclusion, NewEntry, Page, PlanChange
 from gateway.people import doctors, persons
@@ -57,14 +57,6 @@ def _own(call: Call, organisation: str | None) -> str:
     return call.organisation
 
 
-def _named(call: Call, organisation: str | None) -> None:
-    """An organisation that a call may name but does not need: it must lie inside the caller's set."""
-    if organisation is not None:
-        if not call.caller.sees(organisation):
-            raise Foreign()
-        call.organisation = organisation
-
-
 def _batch(desk: Desk, items: Sequence[Any]) -> Sequence[Any]:
     if len(items) > desk.settings.items_per_call:
         raise GatewayError("request.schema", fields=[field_error("items", "field.count")])
@@ -90,7 +82,7 @@ def _history(view: EntryView) -> dict[str, Any]:
 
 
 def find_person(desk: Desk, call: Call, request: Any) -> dict[str, Any]:
-    _named(call, request.organisation)
+    ownership.named(call, request.organisation)
     criteria = persons.Criteria(
         enp=request.enp,
         snils=request.snils,
@@ -162,7 +154,7 @@ def exclude_entries(desk: Desk, connection: Connection, call: Call, request: Any
 
 
 def change_diagnosis(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
-    _named(call, request.organisation)
+    ownership.named(call, request.organisation)
     view = desk.lists.change_diagnosis(
         connection, call, request.entry_id, request.diagnosis, request.from_, request.reason
     )
@@ -170,19 +162,19 @@ def change_diagnosis(desk: Desk, connection: Connection, call: Call, request: An
 
 
 def annul_entry(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
-    _named(call, request.organisation)
+    ownership.named(call, request.organisation)
     view = desk.lists.annul_entry(connection, call, request.entry_id, request.reason)
     return {"entry": _of(view, request.organisation).line}
 
 
 def annul_visit(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
-    _named(call, request.organisation)
+    ownership.named(call, request.organisation)
     view = desk.lists.annul_visit(connection, call, request.visit_id, request.reason)
     return {"entry": _of(view, request.organisation).line}
 
 
 def reopen_entry(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
-    _named(call, request.organisation)
+    ownership.named(call, request.organisation)
     view = desk.lists.reopen(connection, call, request.entry_id, request.reason)
     return {"entry": _of(view, request.organisation).line}
 
@@ -191,12 +183,12 @@ def reopen_entry(desk: Desk, connection: Connection, call: Call, request: Any) -
 
 
 def get_entry(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
-    _named(call, request.organisation)
+    ownership.named(call, request.organisation)
     return _history(_of(desk.lists.entry(connection, call, request.entry_id), request.organisation))
 
 
 def get_person_entries(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
-    _named(call, request.organisation)
+    ownership.named(call, request.organisation)
     views = desk.lists.person_entries(connection, call, request.enp)
     if request.organisation is not None:
         views = [view for view in views if _organisation(view) == request.organisation]
@@ -208,7 +200,7 @@ def _listed(call: Call, organisation: str | None) -> str | None:
     """Whose list is meant: one organisation's for a clinic; insurer and fund may leave it out for all lists."""
     if call.caller.kind is ClientKind.MO:
         return _own(call, organisation)
-    _named(call, organisation)
+    ownership.named(call, organisation)
     return organisation
 
 

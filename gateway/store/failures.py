@@ -25,8 +25,6 @@ _BUSY = frozenset({"23P01", "40001", "40P01", "55P03", "57014"})
 
 _DISK_FULL = "53100"
 
-_DISK_FULL = "53100"
-
 _DOWN_CLASSES = ("08", "53", "57P", "58")
 _DOWN = frozenset({"25006", "25P03", "25P04", "28000", "28P01", "3D000", "55000", "XX000"})
 """Read-only or ended sessions, a role or database that is gone, a server that is not itself."""
@@ -70,8 +68,6 @@ def named(error: BaseException) -> GatewayError | None:
         return GatewayError("server.disk-full")
     if state in _BUSY:
         return GatewayError("server.busy", retry_after=RETRY_BUSY)
-    if state == _DISK_FULL:
-        return GatewayError("server.disk-full")
     if is_lost(error) or (state is not None and (state.startswith(_DOWN_CLASSES) or state in _DOWN)):
         return GatewayError("server.database", retry_after=RETRY_DATABASE)
     return None

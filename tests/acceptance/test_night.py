@@ -195,7 +195,8 @@ def check_protocol(folder: Path) -> None:
     (flk,) = [path for path in folder.iterdir() if path.suffix.lower() == ".xml"]
     refused = etree.parse(str(flk)).getroot().findall("PR")
     assert sorted(int(one.findtext("N_ZAP")) for one in refused) == list(range(1, NOT_TAKEN + 1))
-    assert {one.findtext("OSHIB") for one in refused} == {"person.enp-check"}
+    assert {one.findtext("OSHIB") for one in refused} == {"904"}
+    assert all("person.enp-check" in str(one.findtext("COMMENT")) for one in refused)
     assert {path.suffix.lower() for path in folder.iterdir()} >= {".xml", ".csv", ".xlsx"}
     with next(folder.glob("*.csv")).open(encoding="utf-8-sig") as table:
         assert sum(1 for _ in table) == RECORDS + 1

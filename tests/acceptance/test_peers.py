@@ -257,7 +257,7 @@ def by_zeep(walk: Walk) -> dict[str, Values]:
     ask = {"listType": "OBSERVED", "recordsPerFile": 1000, "delivery": "MAILBOX", "format": "CSV"}
     wait("exported", call("export", lists, **_new(), **choice, **ask))
     call("operations", exchange)
-    waiting = call("files", exchange).files[0].fileId
+    waiting = call("files", exchange).files[-1].fileId
     call("file", exchange, fileId=waiting)
     call("confirm", exchange, **_new(), fileId=waiting)
     return told
@@ -455,8 +455,9 @@ def check_work(walk: Walk, told: dict[str, Values]) -> None:
         told["export"]["operationId"],
         told["upload"]["operationId"],
     ]
-    assert told["files"]["files"] == told["exported"]["files"]
-    (file,) = told["files"]["files"]
+    *protocols, file = told["files"]["files"]
+    assert sorted(one["fileId"] for one in protocols) == sorted(one["fileId"] for one in told["loaded"]["files"])
+    assert [file] == told["exported"]["files"] and file["kind"] == "EXPORT"
     content = base64.b64decode(told["file"]["content"])
     assert hashlib.sha256(content).hexdigest() == file["sha256"] == told["file"]["sha256"]
     assert (len(content), told["file"]["more"], told["file"]["fileName"]) == (file["size"], False, file["fileName"])

@@ -89,7 +89,8 @@ def test_doctype_is_refused(data: bytes) -> None:
         (b"<list>" + FILL + b"<r><v>1</r></list>", "разметка"),
         (b"<list>" + FILL + b"</list><list/>", "разметка"),
         (b"<list>" + FILL + b"</list>text", "разметка"),
-        (b"<list>" + FILL + b"<r>&unknown;</r></list>", "разметка"),
+        (b"<list>" + FILL + b"<r>&unknown;</r></list>", "неизвестная сущность"),
+        (b"<list>" + FILL + b"<r>&unknown;</r>" + FILL + b"</list>", "неизвестная сущность"),
         (b"<list>" + FILL + b"<r>\xff</r></list>", "кодировке"),
         (b"<list>" + FILL + b"<r>\x01</r></list>", "недопустимы"),
         (b"<list>" + FILL + b"<r>\0</r></list>", ""),
@@ -99,7 +100,7 @@ def test_doctype_is_refused(data: bytes) -> None:
         ("<list></list>".encode("utf-16")[:-1], "кодировке"),
         (b"<list>" + FILL + b"<list/><r/></list>", "повторяется"),
         (b"<list><r>" + b"x" * 400_000 + b"</r></list>", "запись больше"),
-        (b"<list><r>" + b"<v>1</v>" * 70_000 + b"</r></list>", "запись больше"),
+        (b"<list><r>" + b"<v>1</v>" * 100_000 + b"</r></list>", "запись больше"),
         (b"<list>" + b"<!-- c -->" * 60_000 + b"</list>", "запись больше"),
         (b"<list>" + b" " * 400_000 + b"</list>", "запись больше"),
         (b"<list>text" + FILL + b"</list>", "текст вне записей"),
@@ -118,7 +119,7 @@ def test_doctype_is_refused(data: bytes) -> None:
         (b"<", ""),
         (b"", "оборван"),
     ],
-    ids=range(32),
+    ids=range(33),
 )
 def test_broken(data: bytes, what: str) -> None:
     assert what in refused(data)

@@ -40,9 +40,7 @@ def part(store: Store, file_id: UUID | None, offset: int, content: bytes, last: 
     values = {"owner": CLINIC, "client_id": 1, "name": "list.xml", "sha256": None, "settings": SMALL} | given
     chosen = values.pop("settings")
     with store.begin() as connection:
-        return files.put_part(
-            connection, chosen, file_id=file_id, offset=offset, content=content, last=last, **values
-        )
+        return files.put_part(connection, chosen, file_id=file_id, offset=offset, content=content, last=last, **values)
 
 
 def write(store: Store, content: bytes = b"list", name: str = "list.xml", **given) -> UUID:
@@ -147,9 +145,9 @@ def test_refused_parts(store: Store) -> None:
         ("file.sha256", begun, 1000, b"a", {"last": True, "sha256": "0" * 64}),
         ("file.sha256", None, 0, b"a", {"last": True, "sha256": "0" * 64}),
     ]
-    for code, file_id, offset, content, given in refusals:
+    for code, file_id, offset, content, more in refusals:
         with pytest.raises(GatewayError, match=code):
-            part(store, file_id, offset, content, **given)
+            part(store, file_id, offset, content, **more)
     for start in range(1000, 5000, 1000):
         part(store, begun, start, b"a" * 1000)
     with pytest.raises(GatewayError, match="file.too-large"):
@@ -217,9 +215,10 @@ def test_any_parts_give_any_range(store: Store, sizes: list[int], offset: int, l
 
 def test_writer_streams_and_reads_back(store: Store, tmp_path) -> None:
     content = random.Random(3).randbytes(5_300_000) + b"\0" * 3_000_000
-    with store.begin() as connection, files.Writer(
-        connection, PLAIN, name="out.bin", kind="EXPORT", owner=CLINIC, mailbox=True
-    ) as out:
+    with (
+        store.begin() as connection,
+        files.Writer(connection, PLAIN, name="out.bin", kind="EXPORT", owner=CLINIC, mailbox=True) as out,
+    ):
         for start in range(0, len(content), 70_001):
             out.write(content[start : start + 70_001])
     assert read(store, out.file_id) == content
@@ -233,10 +232,13 @@ def test_writer_streams_and_reads_back(store: Store, tmp_path) -> None:
 
 
 def test_writer_that_fails_leaves_nothing(store: Store) -> None:
-    with pytest.raises(RuntimeError), store.begin() as connection:
-        with files.Writer(connection, PLAIN, name="a", kind="EXPORT", owner=CLINIC) as out:
-            out.write(b"x" * 3_000_000)
-            raise RuntimeError
+    with (
+        pytest.raises(RuntimeError),
+        store.begin() as connection,
+        files.Writer(connection, PLAIN, name="a", kind="EXPORT", owner=CLINIC) as out,
+    ):
+        out.write(b"x" * 3_000_000)
+        raise RuntimeError
     assert (count(store, "file"), count(store, "file_part")) == (0, 0)
 
 
@@ -296,18 +298,18 @@ def test_signatures_of_files_with_one_name(store: Store) -> None:
 
 
 def test_signature_and_file_at_once(store: Store) -> None:
+    made: dict[str, UUID] = {}
+
+    def send(name: str) -> None:
+        made[name] = put(store, b"x", name)
+
     for number in range(10):
-        made: dict[str, UUID] = {}
-        names = (f"{number}.xml", f"{number}.xml.sig")
-        threads = [
-            threading.Thread(target=lambda name: made.update({name: put(store, b"x", name)}), args=[name])
-            for name in names
-        ]
+        threads = [threading.Thread(target=send, args=[f"{number}.xml{end}"]) for end in ("", ".sig")]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert info(store, made[names[0]]).signature_id == made[names[1]]
+        assert info(store, made[f"{number}.xml"]).signature_id == made[f"{number}.xml.sig"]
 
 
 def test_signature_shares_the_fate_of_its_file(store: Store) -> None:

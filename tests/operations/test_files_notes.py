@@ -141,9 +141,7 @@ def write(work: Work, *names: str, owner: Owner = Owner(CLINIC), mailbox: bool =
     made = []
     with work.store.begin() as connection:
         for name in names:
-            with files.Writer(
-                connection, work.settings, name=name, kind="EXPORT", owner=owner, mailbox=mailbox
-            ) as out:
+            with files.Writer(connection, work.settings, name=name, kind="EXPORT", owner=owner, mailbox=mailbox) as out:
                 out.write(name.encode())
             made.append(out.file_id)
     return made

@@ -18,6 +18,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from gateway.access import clients
+from gateway.access.model import ClientKind
 from gateway.operations import files
 from gateway.operations.model import Owner
 from gateway.settings import Settings
@@ -38,10 +40,13 @@ class Door:
             headers = {"authorization": basic(self.gateway, client)} | headers
         return self.gateway.http.request(method, f"{self.gateway.url}/files/{file_id}", headers=headers, **given)
 
-    def make(self, content: bytes = CONTENT, name: str = "list.xml", owner: Owner = Owner(CLINIC)) -> UUID:  # noqa: B008
-        with self.gateway.store.begin() as connection:
-            with files.Writer(connection, Settings(), name=name, kind="EXPORT", owner=owner, mailbox=True) as out:
-                out.write(content)
+    def make(self, content: bytes = CONTENT, name: str = "list.xml", owner: Owner | None = None) -> UUID:
+        chosen = owner or Owner(CLINIC)
+        with (
+            self.gateway.store.begin() as connection,
+            files.Writer(connection, Settings(), name=name, kind="EXPORT", owner=chosen, mailbox=True) as out,
+        ):
+            out.write(content)
         return out.file_id
 
     def records(self, trace: str) -> list[tuple[Any, ...]]:
@@ -66,7 +71,8 @@ def door(gateway: Gateway) -> Door:
 @pytest.fixture(scope="module")
 def strict(server: Any, template: str) -> Iterator[Door]:
     """A gateway with short limits."""
-    with running_gateway(server, template, body_seconds=1, file_bytes=2_000_000, write_seconds=2, workers=1) as made:
+    limits = {"body_seconds": 1, "file_bytes": 2_000_000, "write_seconds": 2, "workers": 1}
+    with running_gateway(server, template, trusted_proxies="127.0.0.1", **limits) as made:
         yield Door(made)
 
 
@@ -182,6 +188,30 @@ def test_refused_clients(door: Door) -> None:
     posted = door("POST", file_id)
     assert code(posted) == (405, "file.method")
     assert posted.headers["allow"] == "GET, HEAD, PUT"
+
+
+def test_certificate_that_a_proxy_vouches_for(strict: Door, door: Door) -> None:
+    fingerprint = "ab" * 32
+    for one in (strict, door):
+        with one.gateway.store.begin() as connection:
+            clients.add_certificate(connection, "clinic", fingerprint)
+    headers = {"x-client-cert-sha256": fingerprint}
+    assert strict("GET", strict.make(b"a"), None, headers=headers).content == b"a"
+    assert code(strict("GET", strict.make(b"a"), headers=headers)) == (401, "access.two-credentials")
+    assert code(door("GET", door.make(b"a"), None, headers=headers)) == (401, "access.no-credentials")
+
+
+def test_rate(strict: Door) -> None:
+    with strict.gateway.store.begin() as connection:
+        given = {"organisations": (CLINIC,), "rights": ("GetFile",), "requests_per_minute": 2}
+        password = clients.add(connection, "hasty", ClientKind.MO, **given)
+    made = strict.make(b"a")
+    headers = {"authorization": "Basic " + b64encode(f"hasty:{password}".encode()).decode()}
+    answers = [strict("GET", made, None, headers=headers) for _ in range(6)]
+    refused = [one for one in answers if one.status_code != 200]
+    assert len(refused) >= 2
+    assert {code(one) for one in refused} == {(429, "access.rate")}
+    assert all(int(one.headers["retry-after"]) > 0 for one in refused)
 
 
 # taking ---------------------------------------------------------------------------------------------------------------
@@ -356,3 +386,18 @@ def test_broken_put_leaves_nothing_to_see(strict: Door) -> None:
     assert code(strict("GET", file_id))[0] == 404
     assert strict("PUT", file_id, content=b"b" * 10).status_code == 201
     assert strict("GET", file_id).content == b"b" * 10
+
+
+def test_killed_worker_leaves_nothing_to_see(strict: Door) -> None:
+    file_id = uuid4()
+    one = raw(strict, f"PUT /files/{file_id} HTTP/1.1")
+    one.sendall(b"Content-Length: 1900000\r\n\r\n" + b"a" * 1_800_000)
+    time.sleep(0.3)
+    strict.gateway.kill_worker()
+    assert one.makefile("rb").read() == b""
+    strict.gateway.await_health()
+    strict.gateway.http.close()
+    strict.gateway.http = httpx.Client(timeout=30, trust_env=False)
+    assert code(strict("GET", file_id))[0] == 404
+    assert strict("PUT", file_id, content=b"c" * 1_900_000).status_code == 201
+    assert strict("GET", file_id).content == b"c" * 1_900_000

@@ -294,7 +294,7 @@ static void collect(DispensaryObservationBindingProxy &lists, ExchangeBindingPro
     ns2__ListFilesResponse files;
     CALL(common, ListFiles, waiting, files, "files");
     ns2__GetFile first;
-    first.fileId = files.files.at(0)->fileId;
+    first.fileId = files.files.back()->fileId;
     ns2__GetFileResponse file;
     CALL(common, GetFile, first, file, "file");
     ns2__ConfirmFile confirm = request<ns2__ConfirmFile>();

@@ -109,6 +109,7 @@ told('ended', $exchange->AbortOperation(request(['operationId' => $upload])));
 $ask = ['listType' => 'OBSERVED', 'recordsPerFile' => 1000, 'delivery' => 'MAILBOX', 'format' => 'CSV'];
 finish('exported', $exchange, told('export', $lists->ExportList(request($choice + $ask)))->operationId);
 told('operations', $exchange->ListOperations());
-$waiting = ['fileId' => told('files', $exchange->ListFiles())->files[0]->fileId];
+$files = told('files', $exchange->ListFiles())->files;
+$waiting = ['fileId' => end($files)->fileId];
 told('file', $exchange->GetFile($waiting));
 told('confirm', $exchange->ConfirmFile(request($waiting)));

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.cli import care, clients, contract, dictionaries, files, jobs, journal, months, processes, work
+from gateway.cli import care, clients, contract, dictionaries, files, jobs, journal, lists, months, processes, work
 from gateway.cli.root import main
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "files",
     "jobs",
     "journal",
+    "lists",
     "main",
     "months",
     "processes",

@@ -379,8 +379,6 @@ class Stream:
             return self._broken(f"знаков в имени больше {self._limits.name_chars}")
         if error.code in (etree.ErrorTypes.ERR_INVALID_ENCODING, etree.ErrorTypes.ERR_INVALID_CHAR):
             return self._broken("знаки не в кодировке файла или недопустимы")
-        if error.code in (etree.ErrorTypes.ERR_UNDECLARED_ENTITY, etree.ErrorTypes.WAR_UNDECLARED_ENTITY):
-            return self._broken("неизвестная сущность")
         return self._broken("файл оборван" if self._closed else "разметка XML неверна")
 
     def _broken(self, what: str) -> GatewayError:

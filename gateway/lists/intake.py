@@ -221,7 +221,7 @@ class Intake:
             queries.put_events(connection, values | {"organisation": self.organisation, "base": base})
         base += self._new
         for phase in sorted(phases):
-            queries.change_uploaded(connection, phase, self._merging.clock.today(), values | {"base": base})
+            queries.change_uploaded(connection, phase, values | {"base": base})
             base += phases[phase]
 
 

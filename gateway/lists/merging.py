@@ -132,7 +132,7 @@ class Merging(Decisions):
             found.code = accepted(facts.today, facts.today, patch.get("outside"))
             kind, since = "CORRECTED", facts.today
             if "diagnosis" in patch:
-                kind, since = "DIAGNOSIS_CHANGED", self._refined(facts, entry)
+                kind, since = "DIAGNOSIS_CHANGED", self._refined(facts, entry, day)
                 found.refined = since
                 found.code = accepted(facts.today, effective(facts.today, facts.closed), patch["outside"])
             elif patch.keys() <= {"planned_months", "doctor_snils", "specialty", "next_visit_by", "outside"}:
@@ -213,9 +213,10 @@ class Merging(Decisions):
             "next_visit_by": place.next_visit_by,
         }
 
-    def _refined(self, facts: Facts, entry: RowMapping) -> date:
-        """The day from which an entry is observed for a more exact code of its rubric: today, or the first open day."""
-        day = effective(facts.today, facts.closed)
+    def _refined(self, facts: Facts, entry: RowMapping, excluded_on: date | None) -> date:
+        """The day from which an entry is observed for a more exact code of its rubric: today, or the end that the same
+        record tells; in lists not before the first open day, nor before the present stretch begins."""
+        day = effective(min(facts.today, excluded_on or facts.today), facts.closed)
         for row in facts.segments.get(entry["person_id"], ()):
             if row["entry_id"] == entry["id"] and row["until"] is None:
                 day = max(day, row["since"])

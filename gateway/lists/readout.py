@@ -39,27 +39,26 @@ class Form(Generic[T]):
     records of the lines that closed lists keep rendered, given the number of the first."""
 
     sql: str
+    binary: bool
     fresh: Callable[[list[bytes]], list[T]]
     sealed: Callable[[int, Sequence[bytes]], list[T]]
 
 
 # forms ----------------------------------------------------------------------------------------------------------------
 
+_SIGNATURE = 19
+"""Bytes of a binary COPY before its first row."""
+
+_TRAILER = b"\xff\xff"
+_PREFIX = 6
+"""Bytes of a binary row of one column before the value: the number of columns and the length."""
+
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _ESCAPED = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 
 
-def _plain(value: bytes) -> bytes:
-    """A value as it was before COPY."""
-    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), value)
-
-
-def _fresh_text(rows: list[bytes]) -> list[bytes]:
-    return list(map(_plain, rows)) if b"\\" in b"".join(rows) else rows
-
-
-def _fresh_csv(rows: list[bytes]) -> list[bytes]:
-    return [row[:-1] + listing_csv.END for row in _fresh_text(rows)]
+def _fresh_line(rows: list[bytes]) -> list[bytes]:
+    return [row[_PREFIX:] for row in rows]
 
 
 def _sealed_csv(first: int, lines: Sequence[bytes]) -> list[bytes]:
@@ -80,13 +79,18 @@ def _fresh_row(rows: list[bytes]) -> list[Numbered]:
     return made
 
 
+def _plain(value: bytes) -> bytes:
+    """A value as it was before COPY."""
+    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), value)
+
+
 def _sealed_row(first: int, lines: Sequence[bytes]) -> list[Numbered]:
     return [(number, listing_xml.values_of(line)) for number, line in enumerate(lines, first)]
 
 
-XML = Form(queries.LINE_XML, _fresh_text, listing_xml.numbered)
-CSV = Form(queries.LINE_CSV, _fresh_csv, _sealed_csv)
-ROW = Form(queries.LINE_ROW, _fresh_row, _sealed_row)
+XML = Form(queries.LINE_XML, True, _fresh_line, listing_xml.numbered)
+CSV = Form(queries.LINE_CSV, True, _fresh_line, _sealed_csv)
+ROW = Form(queries.LINE_ROW, False, _fresh_row, _sealed_row)
 """Numbers and values as text; an absent value may come as an empty one."""
 
 
@@ -110,33 +114,44 @@ def read(driver: Driver, head: Head, start: int, form: Form[T]) -> Iterator[list
 
 
 def _piece(driver: Driver, head: Head, piece_id: int, before: int, skip: int, form: Form[T]) -> Iterator[list[T]]:
+    if head.edition == "CLOSED":
+        yield from _sealed(driver, piece_id, before, skip, form)
+        return
+    driver.execute(queries.ONE_VIEW)
     row = driver.execute(queries.PIECE_OF_EXPORT, (piece_id,)).fetchone()
     if row is None:
         raise LookupError("a snapshot names a piece that is gone")
-    organisation, seq, frozen, kept = row
-    if head.edition == "CLOSED":
-        return _sealed(driver, piece_id, before, skip, form)
+    organisation, seq, frozen, kept, unchanged = row
     if not kept:
         raise GatewayError("list.snapshot-expired")
-    values = {"piece_id": piece_id, "organisation": organisation, "seq": seq, "before": before, "skip": skip}
-    if frozen:
-        return _copied(driver, queries.lines_of_frozen(form.sql), values, form)
     wish = json.loads(head.choice)
     filters = {name: wish[name] for name in FILTERS if name in wish}
-    return _copied(driver, queries.lines_of_counted(form.sql, filters), values | filters, form)
-
-
-def _copied(driver: Driver, statement: str, values: Mapping[str, Any], form: Form[T]) -> Iterator[list[T]]:
-    """COPY sends a row at a time."""
-    rows: list[bytes] = []
-    with driver.cursor() as cursor, cursor.copy(statement.encode(), values) as copy:
-        for row in copy:
-            rows.append(bytes(row))
-            if len(rows) == _BATCH:
-                yield form.fresh(rows)
-                rows = []
-    if rows:
+    if frozen:
+        query = queries.lines_of_frozen(form.sql)
+    else:
+        query = queries.lines_of_counted(form.sql, filters, unchanged=unchanged)
+    values = {"piece_id": piece_id, "organisation": organisation, "seq": seq, "before": before, "skip": skip}
+    for rows in _copied(driver, queries.copied(query, binary=form.binary), values | filters, binary=form.binary):
         yield form.fresh(rows)
+    driver.execute(queries.END_VIEW)
+
+
+def _copied(driver: Driver, statement: bytes, values: Mapping[str, Any], *, binary: bool) -> Iterator[list[bytes]]:
+    """COPY sends a row at a time; in the binary format the first follows the signature, and a trailer the last."""
+    rows: list[bytes] = []
+    with driver.cursor() as cursor, cursor.copy(statement, values) as copy:
+        sent = map(bytes, copy)
+        if binary:
+            rows.append(next(sent)[_SIGNATURE:])
+        for row in sent:
+            rows.append(row)
+            if len(rows) > _BATCH:
+                yield rows[:-1]
+                rows = [row]
+    if binary and rows and rows[-1] == _TRAILER:
+        rows.pop()
+    if rows:
+        yield rows
 
 
 def _sealed(driver: Driver, piece_id: int, before: int, skip: int, form: Form[T]) -> Iterator[list[T]]:

@@ -269,7 +269,7 @@ def rescue(store: Store, seconds: float = STALLED_SECONDS) -> int:
 
     A job that has brought down its worker too often ends as failed.
     """
-    most = max((one.attempts for one in TASKS.values()), default=5)
+    most = {one.name: one.attempts for one in TASKS.values()}
     with store.begin() as connection:
         numbers = queries.rescue_stalled(connection, seconds, most)
     if numbers:

@@ -161,7 +161,7 @@ def _faults() -> Iterator[tuple[str, ...]]:
             yield f"<code>{kind.code}</code>", str(kind.side), escape(kind.shown), escape(kind.remedy)
 
 
-_OURS = ("load.", "setting.", "store.", "demo.", "client.", "dictionary.file")
+_OURS = ("load.", "setting.", "store.", "demo.", "client.", "dictionary.file", "mailbox.")
 """Codes of the operator's command line: no client ever gets them."""
 
 

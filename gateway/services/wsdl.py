@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from xml.sax.saxutils import quoteattr
 
 from lxml import etree
 
+from gateway.formats import listing_xml
 from gateway.services import spyne_import as spyne
 from gateway.services.spyne_types import application
 from gateway.services.types import GATEWAY_FAULT, Model
@@ -24,6 +25,9 @@ XSD = "http://www.w3.org/2001/XMLSchema"
 
 PLACEHOLDER = "http://gateway.invalid"
 """The address in pinned files."""
+
+LIST_SCHEMA = "ObservationList.v1.xsd"
+"""The schema of lists as XML files."""
 
 
 def _w(name: str) -> str:
@@ -175,32 +179,36 @@ def at(pinned: bytes, service: Service, public_url: str) -> bytes:
 
 
 def export(root: str | Path, services: Iterable[Service]) -> list[Path]:
-    """Writes ``wsdl/Name.v1.wsdl`` and ``schemas/Name.v1.xsd`` of every service below ``root``."""
+    """Writes ``wsdl/Name.v1.wsdl`` and ``schemas/Name.v1.xsd`` of every service below ``root``, and schemas of files."""
     written = []
-    for service in services:
-        for path, content in _files(Path(root), service):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            written.append(path)
+    for path, content in _all_files(Path(root), services):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        written.append(path)
     return written
 
 
 def check(root: str | Path, services: Iterable[Service]) -> list[Difference]:
     """What differs between the pinned files below ``root`` and the code, and whether it breaks clients."""
     found = []
-    for service in services:
-        for path, content in _files(Path(root), service):
-            if not path.exists():
-                found.append(Difference(path.name, "закреплённого файла нет", False))
-                continue
-            pinned = path.read_bytes()
-            if pinned == content:
-                continue
-            known = differences(pinned, content) if path.suffix == ".wsdl" else []
-            found += [Difference(f"{path.name}: {one.place}", one.text, one.breaks) for one in known]
-            if not known:
-                found.append(Difference(path.name, "закреплённый файл отличается записью, не содержанием", False))
+    for path, content in _all_files(Path(root), services):
+        if not path.exists():
+            found.append(Difference(path.name, "закреплённого файла нет", False))
+            continue
+        pinned = path.read_bytes()
+        if pinned == content:
+            continue
+        known = differences(pinned, content) if path.suffix == ".wsdl" else []
+        found += [Difference(f"{path.name}: {one.place}", one.text, one.breaks) for one in known]
+        if not known:
+            found.append(Difference(path.name, "закреплённый файл отличается записью, не содержанием", False))
     return found
+
+
+def _all_files(root: Path, services: Iterable[Service]) -> Iterator[tuple[Path, bytes]]:
+    for service in services:
+        yield from _files(root, service)
+    yield root / "schemas" / LIST_SCHEMA, listing_xml.schema()
 
 
 def _files(root: Path, service: Service) -> list[tuple[Path, bytes]]:

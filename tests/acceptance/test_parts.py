@@ -61,10 +61,10 @@ def test_many_large_parts_take_no_memory_for_ever(gateway: Gateway) -> None:
         file = put(gateway, part(content))
         assert gateway.call("GetFile", f"<fileId>{file}</fileId>", namespace=EXCHANGE).fault is None
 
-    for _ in range(6):
+    for _ in range(4):
         there_and_back()
     before = gateway.rss()
-    for _ in range(20):
+    for _ in range(10):
         there_and_back()
     assert gateway.rss() - before < 100 * MEGABYTE
 

@@ -64,7 +64,9 @@ def zipped(
         offset = len(body) if entry.local_offset is None else entry.local_offset
         head = (20, entry.flags, entry.method, 0, 0)
         told = (0, 0, 0) if entry.flags & 8 else (crc, packed, local)
-        body += struct.pack("<4s5H3I2H", b"PK\3\4", *head, *told, len(name), 0) + name + data + entry.descriptor + between
+        body += (
+            struct.pack("<4s5H3I2H", b"PK\3\4", *head, *told, len(name), 0) + name + data + entry.descriptor + between
+        )
         directory += struct.pack(
             "<4s6H3I5H2I",
             b"PK\1\2",
@@ -83,7 +85,9 @@ def zipped(
         )
         directory += entry.name + entry.extra
     number = len(entries) if count is None else count
-    end = struct.pack("<4s4H2IH", b"PK\5\6", disk, disk, number, number, len(directory), len(body) + shift, len(comment))
+    end = struct.pack(
+        "<4s4H2IH", b"PK\5\6", disk, disk, number, number, len(directory), len(body) + shift, len(comment)
+    )
     return bytes(body + directory + end + comment + after)
 
 
@@ -98,6 +102,7 @@ ZGLV: dict[str, str] = {
     "VERSION": "P1.20", "FILE_TYPE": "GSM", "DATA": "2026-05-01", "FILENAME": "GSM190006_2605_1", "REGION_CD": "19",
     "NN_FILE": "1", "SD_Z": "1",
 }  # fmt: skip
+HEADING_END = b"</ZGLV>"
 
 
 def elements(values: dict[str, str]) -> str:
@@ -108,7 +113,7 @@ def dn_list(*records: str, encoding: str = "windows-1251", head: str = "", **hea
     """The file; without records one that is right. ``heading`` replaces elements of ZGLV."""
     records = records or (elements(ZAP),)
     zglv = elements({**ZGLV, "SD_Z": str(len(records)), **heading})
-    text = f"<?xml version='1.0' encoding='{encoding}'?>{head}<DN_LIST><ZGLV>{zglv}</ZGLV>"
+    text = f"<?xml version='1.0' encoding='{encoding}'?>{head}<DN_LIST><ZGLV>{zglv}{HEADING_END.decode()}"
     return (text + "".join(f"<ZAP>{one}</ZAP>\n" for one in records) + "</DN_LIST>").encode(encoding)
 
 

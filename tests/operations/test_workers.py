@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, date, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -16,13 +17,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.operations import works
+from gateway.access.model import Call, Caller, ClientKind
+from gateway.lists.model import Choice, NewEntry
+from gateway.operations import files, works
 from gateway.operations.model import Operation, Owner, State
 from gateway.operations.works import Body, Run
 from gateway.store.embedded import Server
 from gateway.store.engine import Store
 from gateway.store.failures import renew
 from tests.acceptance.conftest import migrated
+from tests.lists.region import CLINIC, region
 
 COUNT = 60
 
@@ -130,11 +134,6 @@ def statuses(store: Store) -> set[str]:
         return set(connection.execute(text("SELECT status::text FROM procrastinate_jobs")).scalars())
 
 
-def workers_of(store: Store) -> set[str]:
-    with store.begin() as connection:
-        return set(connection.execute(text("SELECT DISTINCT by FROM seen")).scalars())
-
-
 @contextmanager
 def worker(url: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     folder.mkdir(exist_ok=True)
@@ -151,37 +150,20 @@ def worker(url: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.trial
-def test_two_workers_share_the_work_and_one_goes_on_alone(store: Store, begin: Begin, tmp_path: Path) -> None:
-    """Two machines, as far as their data folders tell; the one killed leaves nothing undone and nothing done twice."""
-    works_begun = [begin() for _ in range(6)]
-    with worker(store.url, tmp_path / "one") as first, worker(store.url, tmp_path / "two"):
-        for operation_id in works_begun[:4]:
-            until(store, operation_id, lambda one: one.state is not State.QUEUED)
-        until(store, works_begun[0], lambda one: (one.done or 0) > 5)
-        assert len(workers_of(store)) == 2
-        first.kill()
-        first.wait()
-        for operation_id in works_begun:
-            assert ended(store, operation_id, 90).state is State.DONE
-            assert seen(store, operation_id) == list(range(COUNT))
-    assert list((tmp_path / "two" / "work").iterdir()) == []
-
-
-@pytest.mark.trial
 def test_frozen_worker_that_wakes_writes_nothing(store: Store, begin: Begin, tmp_path: Path) -> None:
-    operation_id = begin(pause=0.2)
+    operation_id = begin(pause=0.2, count=25)
     with worker(store.url, tmp_path / "one") as first:
         until(store, operation_id, lambda one: (one.done or 0) > 3)
         os.kill(first.pid, signal.SIGSTOP)
         with worker(store.url, tmp_path / "two"):
             done = ended(store, operation_id, 90)
             assert done.state is State.DONE
-            assert seen(store, operation_id) == list(range(COUNT))
-            other = begin(pause=0.2)
+            assert seen(store, operation_id) == list(range(25))
+            other = begin(pause=0.2, count=25)
             until(store, other, lambda one: (one.done or 0) > 3)
             os.kill(first.pid, signal.SIGCONT)
             assert ended(store, other).state is State.DONE
-            assert seen(store, other) == list(range(COUNT))
+            assert seen(store, other) == list(range(25))
             until(store, other, lambda _: statuses(store) == {"succeeded"})
         assert now(store, operation_id) == done
 
@@ -226,3 +208,52 @@ def test_worker_told_to_end_leaves_long_work_to_another(store: Store, begin: Beg
         with store.begin() as connection:
             works.request_abort(connection, operation_id, "test")
         assert ended(store, operation_id).state is State.ABORTED
+
+
+@contextmanager
+def real_worker(url: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The product's own command; ``folder`` is its machine's data folder."""
+    environment = {**os.environ, "DN_GATEWAY_DATABASE_URL": url, "DN_GATEWAY_DATA_DIR": str(folder)}
+    with (folder.parent / f"{folder.name}.log").open("wb") as log:
+        command = [sys.executable, "-m", "gateway.cli", "worker", "--concurrency", "1"]
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.trial
+def test_two_real_workers_share_exports_and_one_goes_on_alone(store: Store, tmp_path: Path) -> None:
+    place = region(store, date(2026, 11, 18))
+    people = [place.person() for _ in range(1500)]
+    for first in range(0, len(people), 500):
+        place.do(
+            place.lists.add,
+            [NewEntry(enp, "I10", planned_months=("2026-11",)) for enp in people[first : first + 500]],
+        )
+    begun = []
+    for _ in range(3):
+        with store.begin() as connection:
+            caller = Caller(0, "operator", ClientKind.FUND, frozenset(), None, frozenset())
+            call = Call(caller=caller, service="operator", operation="ExportList", trace="t", at=datetime.now(UTC))
+            choice = Choice(2026, "OBSERVED", month=11)
+            begun.append(place.lists.request_export(connection, call, CLINIC, choice, records_per_file=1, format="CSV"))
+    with real_worker(store.url, tmp_path / "one") as first_worker, real_worker(store.url, tmp_path / "two"):
+        for operation_id in begun[:2]:
+            until(store, operation_id, lambda one: (one.done or 0) > 3)
+        first_worker.kill()
+        first_worker.wait()
+        for operation_id in begun:
+            assert ended(store, operation_id, 200).state is State.DONE
+            with store.begin() as connection:
+                made = files.of_operation(connection, operation_id)
+                rows = [files.read(connection, one.file_id, 0, one.size).splitlines()[-1] for one in made]
+            assert len(rows) == len(set(rows)) == len(people)
+            assert len({one.name for one in made}) == len(people)
+    with store.begin() as connection:
+        continued = connection.execute(
+            text("SELECT count(DISTINCT operation_id) FROM operation_line WHERE text = 'Продолжена'")
+        ).scalar_one()
+    assert continued == 1

@@ -6,7 +6,8 @@ Rendering is concatenation, the fastest way here. Whether anything has to be esc
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -17,12 +18,22 @@ from gateway.formats.listing import COLUMNS, Column
 from gateway.lists.queries.frozen import _HEAD, BLOCK, _filters, _observed
 from gateway.lists.queries.history import LINE_SQL
 from gateway.lists.queries.shared import one_row
+from gateway.store.tables import entry
 
 _COLUMNS = COLUMNS[1:]
-_NUMBER = "e.number"
 
 
 # lines as text --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A value of a line with what stands around it only if it is there."""
+
+    value: str
+    before: str
+    after: str
+    always: bool
 
 
 def _quoted(value: str) -> str:
@@ -33,99 +44,135 @@ def _field(column: Column) -> str:
     return "e.id" if column.name == "entryId" else f"e.{column.line}"
 
 
+def _always(column: Column) -> bool:
+    return column.kind != "months" and not entry.c[_field(column)[2:]].nullable
+
+
+def _line(start: str, cells: Iterable[_Cell], between: str, end: str) -> str:
+    """The concatenation of a line: a number after ``start``, then cells, each after ``between``.
+
+    Literals that meet are one, and pieces are joined as a balanced tree: each character is copied few times.
+    """
+    pieces, literal = [_quoted(start), "e.number::text"], ""
+    for cell in cells:
+        literal += between
+        if cell.always:
+            pieces += [_quoted(literal + cell.before), cell.value]
+            literal = cell.after
+            continue
+        if literal:
+            pieces.append(_quoted(literal))
+            literal = ""
+        pieces.append(f"coalesce({_quoted(cell.before)} || {cell.value} || {_quoted(cell.after)}, '')")
+    return _tree([*pieces, _quoted(literal + end)])
+
+
+def _tree(pieces: Sequence[str]) -> str:
+    if len(pieces) == 1:
+        return pieces[0]
+    middle = len(pieces) // 2
+    return f"({_tree(pieces[:middle])} || {_tree(pieces[middle:])})"
+
+
+def _replaced(value: str, pairs: Iterable[tuple[str, str]]) -> str:
+    for old, new in pairs:
+        value = f"replace({value}, {_quoted(old)}, {_quoted(new)})"
+    return value
+
+
 _FREE = tuple(
     column for column in _COLUMNS if column.kind in ("text", "code") and column.name not in ("entryId", "sex")
 )
 """Columns that may hold any character."""
 
-_ALL_FREE = f"concat({', '.join(map(_field, _FREE))})"
 _TIME_SQL = "to_char({}, 'YYYY-MM-DD\"T\"HH24:MI:SS.MSTZH:TZM')"
 
 # what XML 1.0 can not hold is left out, as the codec of the SOAP door does
 _NOT_XML = "".join(map(chr, (*range(1, 9), 11, 12, *range(14, 32), 0xFFFE, 0xFFFF)))
-_XML_SPECIAL = f"[&<>\r{_NOT_XML}]"
+_XML_ENTITIES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#13;"))
 
 
-def _xml_escaped(value: str) -> str:
-    value = f"translate({value}, {_quoted(_NOT_XML)}, '')"
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#13;")):
-        value = f"replace({value}, {_quoted(character)}, '{entity}')"
-    return value
+def _xml_cell(column: Column, escaped: bool) -> _Cell:
+    start, end, field = listing_xml.open_tag(column), listing_xml.close_tag(column), _field(column)
+    value = f"{field}::text"
+    if column.kind == "months":
+        value = f"nullif(array_to_string({field}, '{end}{start}'), '')"
+    elif column.kind == "time":
+        value = _TIME_SQL.format(field)
+    elif escaped and column in _FREE:
+        value = _replaced(f"translate({value}, {_quoted(_NOT_XML)}, '')", _XML_ENTITIES)
+    return _Cell(value, start, end, _always(column))
 
 
 def _xml(escaped: bool) -> str:
-    pieces = [f"'<{listing_xml.RECORD}><{listing_xml.NUMBER}>'", _NUMBER, f"'</{listing_xml.NUMBER}>'"]
-    for column in _COLUMNS:
-        start, end = listing_xml.open_tag(column), listing_xml.close_tag(column)
-        value = f"{_field(column)}::text"
-        if column.kind == "months":
-            value = f"nullif(array_to_string({_field(column)}, '{end}{start}'), '')"
-        elif column.kind == "time":
-            value = _TIME_SQL.format(_field(column))
-        elif escaped and column in _FREE:
-            value = _xml_escaped(value)
-        pieces.append(f"'{start}' || {value} || '{end}'")
-    pieces.append(f"'</{listing_xml.RECORD}>'")
-    return f"concat({', '.join(pieces)})"
+    record, number = listing_xml.RECORD, listing_xml.NUMBER
+    cells = (_xml_cell(column, escaped) for column in _COLUMNS)
+    return _line(f"<{record}><{number}>", (_Cell("''", f"</{number}>", "", True), *cells), "", f"</{record}>\n")
 
 
 _SPACES = " " * len(listing_csv.CONTROLS)
-_BETWEEN = "\ue000"
-_CSV_LOOKED = f"concat_ws({_quoted(_BETWEEN)}, '', {', '.join(map(_field, _FREE))})"
-_CSV_SPECIAL = f"[{listing_csv.SPECIAL}{listing_csv.CONTROLS}]|{_BETWEEN}[{listing_csv.FORMULA}]"
+_LITERAL, _LITERAL_END = '"=""', '"""'
+"""Around a text that a spreadsheet must not look into; its quotes are doubled for the formula and for the cell."""
+
+_IN_LITERAL = (('"', '""""'),)
+_IN_QUOTES = (('"', '""'),)
+
+
+def _csv_cell(column: Column, escaped: bool) -> _Cell:
+    field, always = _field(column), _always(column)
+    value = f"{field}::text"
+    if escaped and column in _FREE:
+        value = f"translate({value}, {_quoted(listing_csv.CONTROLS)}, {_quoted(_SPACES)})"
+    match column.kind:
+        case "date":
+            value = f"to_char({field}, 'DD.MM.YYYY')"
+        case "time":
+            value = f"to_char({field}, 'DD.MM.YYYY HH24:MI:SS')"
+        case "bool":
+            value = f"CASE WHEN {field} THEN '{listing_csv.YES}' ELSE '{listing_csv.NO}' END"
+        case "months" | "code":
+            value = f"array_to_string({field}, ' ')" if column.kind == "months" else value
+            value = _replaced(value, _IN_LITERAL) if escaped and column in _FREE else value
+            return _Cell(value if always else f"nullif({value}, '')", _LITERAL, _LITERAL_END, always)
+        case "text" if escaped:
+            value = _csv_text(value)
+    return _Cell(value, "", "", always)
 
 
 def _csv_text(value: str) -> str:
-    blank = f"translate({value}, {_quoted(listing_csv.CONTROLS)}, {_quoted(_SPACES)})"
-    quote = f"'\"' || replace({blank}, '\"', '\"\"') || '\"'"
-    formula = "(" + " OR ".join(f"{value} LIKE '{one}%%'" for one in listing_csv.FORMULA) + ")"
+    formula = " || ".join((_quoted(_LITERAL), _replaced(value, _IN_LITERAL), _quoted(_LITERAL_END)))
+    quoted = " || ".join((_quoted('"'), _replaced(value, _IN_QUOTES), _quoted('"')))
     return (
-        f"CASE WHEN {formula} THEN {_csv_literal(value, True)} WHEN {value} ~ '[{listing_csv.SPECIAL}]' THEN {quote}"
-        f" ELSE {blank} END"
+        f"CASE WHEN {value} ~ '^[{listing_csv.FORMULA}]' THEN {formula}"
+        f" WHEN {value} ~ '[{listing_csv.SPECIAL}]' THEN {quoted} ELSE {value} END"
     )
 
 
-def _csv_literal(value: str, escaped: bool) -> str:
-    if escaped:
-        blank = f"translate({value}, {_quoted(listing_csv.CONTROLS)}, {_quoted(_SPACES)})"
-        value = f'replace({blank}, \'"\', \'""""\')'
-    return f'\'"=""\' || {value} || \'"""\''
-
-
-def _csv_cell(column: Column, escaped: bool) -> str:
-    field = _field(column)
-    match column.kind:
-        case "date":
-            return f"to_char({field}, 'DD.MM.YYYY')"
-        case "time":
-            return f"to_char({field}, 'DD.MM.YYYY HH24:MI:SS')"
-        case "bool":
-            return f"CASE {field} WHEN true THEN '{listing_csv.YES}' WHEN false THEN '{listing_csv.NO}' END"
-        case "months":
-            return _csv_literal(f"nullif(array_to_string({field}, ' '), '')", False)
-        case "code":
-            return _csv_literal(f"nullif({field}::text, '')", escaped and column in _FREE)
-        case "text" if escaped:
-            return _csv_text(f"{field}::text")
-    return f"{field}::text"
-
-
 def _csv(escaped: bool) -> str:
-    pieces = [_NUMBER]
-    for column in _COLUMNS:
-        pieces += ["';'", _csv_cell(column, escaped)]
-    return f"concat({', '.join(pieces)})"
+    return _line("", (_csv_cell(column, escaped) for column in _COLUMNS), ";", "\r\n")
 
 
-LINE_XML = f"CASE WHEN {_ALL_FREE} ~ {_quoted(_XML_SPECIAL)} THEN {_xml(True)} ELSE {_xml(False)} END"
-LINE_CSV = f"CASE WHEN {_CSV_LOOKED} ~ {_quoted(_CSV_SPECIAL)} THEN {_csv(True)} ELSE {_csv(False)} END"
-LINE_ROW = f"{_NUMBER}, {LINE_SQL.format(e='e')}"
+def _looked_at(between: str) -> str:
+    """All that may hold any character, side by side."""
+    fields = [_field(column) if _always(column) else f"coalesce({_field(column)}, '')" for column in _FREE]
+    return _tree([f"{_quoted(between)} || {field}" for field in fields] if between else fields)
+
+
+_BETWEEN = "\ue000"
+_XML_SPECIAL = f"[&<>\r{_NOT_XML}]"
+_CSV_SPECIAL = f"[{listing_csv.SPECIAL}{listing_csv.CONTROLS}]|{_BETWEEN}[{listing_csv.FORMULA}]"
+
+LINE_XML = f"CASE WHEN {_looked_at('')} ~ {_quoted(_XML_SPECIAL)} THEN {_xml(True)} ELSE {_xml(False)} END"
+LINE_CSV = f"CASE WHEN {_looked_at(_BETWEEN)} ~ {_quoted(_CSV_SPECIAL)} THEN {_csv(True)} ELSE {_csv(False)} END"
+LINE_ROW = f"e.number, {LINE_SQL.format(e='e')}"
 
 
 # which lines ----------------------------------------------------------------------------------------------------------
 
+_NOW = "SELECT e.* FROM entry e WHERE {observed}"
+
 # who was under observation at a number of the ledger: as they are, unless changed since, and the others as they were
-_STANDING = """
+_THEN = """
     SELECT e.* FROM entry e WHERE {observed} AND e.seq <= :seq
     UNION ALL
     SELECT e.*
@@ -163,33 +210,43 @@ _FROZEN = f"""
 """
 
 
-def lines_of_counted(line: str, filters: Mapping[str, Any]) -> str:
-    """COPY of the lines of a piece that was only counted, after the first ``skip``, numbered from ``before`` + 1.
+def lines_of_counted(line: str, filters: Mapping[str, Any], *, unchanged: bool) -> str:
+    """The lines of a piece that was only counted, after the first ``skip``, numbered from ``before`` + 1.
 
-    Values: organisation, seq, before, skip and those of the filters.
+    ``unchanged``: the list still is what it was. Values: organisation, seq, before, skip and those of the filters.
     """
-    standing = _STANDING.format(observed=_observed(_filters(filters)))
-    return _copy(_COUNTED.format(line=line, standing=standing))
+    standing = (_NOW if unchanged else _THEN).format(observed=_observed(_filters(filters)))
+    return _COUNTED.format(line=line, standing=standing)
 
 
 def lines_of_frozen(line: str) -> str:
     """The same of a piece whose members are fixed. Values: piece_id, organisation, seq, before, skip."""
-    return _copy(_FROZEN.format(line=line))
+    return _FROZEN.format(line=line)
 
 
-def _copy(query: str) -> str:
-    """With the placeholders of the driver, which puts the values in by itself: COPY takes no parameters."""
-    return "COPY (" + re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", query) + ") TO STDOUT (NULL '')"
+def copied(query: str, *, binary: bool) -> bytes:
+    """COPY of a query, with placeholders of the driver, which puts the values in by itself: COPY takes no parameters.
 
+    In text an absent value is an empty one.
+    """
+    placed = re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", query)
+    options = "FORMAT binary" if binary else "NULL ''"
+    return f"COPY ({placed}) TO STDOUT ({options})".encode()
+
+
+ONE_VIEW = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+"""What a piece is and its lines are read from one view of the database."""
+
+END_VIEW = "COMMIT"
 
 BODIES = "SELECT body FROM list_block WHERE piece_id = %s AND number >= %s ORDER BY number LIMIT %s"
 """Blocks of a closed list with their rendered lines."""
 
 PIECE_OF_EXPORT = """
-    SELECT p.organisation, p.seq, p.frozen, l.forgotten <= p.seq
+    SELECT p.organisation, p.seq, p.frozen, l.forgotten <= p.seq, l.seq = p.seq
     FROM list_piece p JOIN list_ledger l ON l.organisation = p.organisation WHERE p.id = %s
 """
-"""What a piece is, and whether the images that tell how it stood are still kept."""
+"""What a piece is, whether the images that tell how it stood are still kept, and whether the list still is the same."""
 
 HEAD_OF_EXPORT = f"SELECT {_HEAD} FROM list_snapshot s WHERE s.id = %s"
 

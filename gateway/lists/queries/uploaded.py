@@ -8,7 +8,7 @@ what that makes of the list.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -225,13 +225,13 @@ _STALE = text(
 )
 
 _REFINED_ENDS = text(
-    "UPDATE observation_segment s SET until = greatest(s.since, c.refined), true_to = :today, cause_out = 'DIAGNOSIS',"
+    "UPDATE observation_segment s SET until = greatest(s.since, c.refined), true_to = c.refined, cause_out = 'DIAGNOSIS',"
     " recorded_to = now() FROM upload_change c WHERE c.refined IS NOT NULL AND s.entry_id = c.entry_id AND s.until IS NULL"
 )
 _REFINED_BEGINS = text(
     "INSERT INTO observation_segment"
     " (entry_id, person_id, diagnosis_key, diagnosis, organisation, since, true_from, cause_in)"
-    " SELECT e.id, e.person_id, e.diagnosis_key, c.patch->>'diagnosis', e.organisation, c.refined, :today, 'DIAGNOSIS'"
+    " SELECT e.id, e.person_id, e.diagnosis_key, c.patch->>'diagnosis', e.organisation, c.refined, c.refined, 'DIAGNOSIS'"
     " FROM upload_change c JOIN entry e ON e.id = c.entry_id WHERE c.refined IS NOT NULL"
 )
 _ENDS = text(
@@ -284,11 +284,11 @@ def changes_by_phase(connection: Connection) -> dict[int, int]:
     return {row["phase"]: row["n"] for row in all_rows(connection, _CHANGES_OF)}
 
 
-def change_uploaded(connection: Connection, phase: int, today: date, values: Mapping[str, Any]) -> None:
+def change_uploaded(connection: Connection, phase: int, values: Mapping[str, Any]) -> None:
     """Segments, events and new values of the changes of a phase: 1 corrections, 2 ends."""
     if phase == 1:
-        connection.execute(_REFINED_ENDS, {"today": today})
-        connection.execute(_REFINED_BEGINS, {"today": today})
+        connection.execute(_REFINED_ENDS)
+        connection.execute(_REFINED_BEGINS)
     else:
         connection.execute(_ENDS)
     connection.execute(_CHANGE, {**values, "phase": phase})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,7 +23,7 @@ _RESCUE = text("""
     )
     UPDATE procrastinate_jobs job
     SET status = CASE
-            WHEN job.attempts + 1 >= :most OR job.abort_requested OR EXISTS (
+            WHEN job.attempts + 1 >= greatest(CAST(CAST(:most AS jsonb) ->> job.task_name AS integer), 5) OR job.abort_requested OR EXISTS (
                 SELECT 1 FROM procrastinate_jobs other
                 WHERE other.queueing_lock = job.queueing_lock AND other.status = 'todo'
             ) THEN 'failed'::procrastinate_job_status
@@ -91,8 +92,9 @@ class JobLine:
     changed_at: datetime | None
 
 
-def rescue_stalled(connection: Connection, seconds: float, most: int) -> Sequence[int]:
-    numbers = connection.execute(_RESCUE, {"seconds": seconds, "most": most}).scalars().all()
+def rescue_stalled(connection: Connection, seconds: float, most: Mapping[str, int]) -> Sequence[int]:
+    """The jobs of workers without a sign of life for ``seconds``; ``most`` is how often a task is tried."""
+    numbers = connection.execute(_RESCUE, {"seconds": seconds, "most": json.dumps(most)}).scalars().all()
     connection.execute(_PULL)
     return numbers
 

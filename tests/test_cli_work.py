@@ -22,7 +22,7 @@ from gateway.domain.clock import Clock
 from gateway.lists import Lists
 from gateway.lists.model import Choice
 from gateway.nsi.dictionaries import Nsi
-from gateway.operations import works
+from gateway.operations import runs, works
 from gateway.operations.model import Operation, State
 from gateway.operations.queue import Work
 from gateway.settings import Settings
@@ -142,7 +142,7 @@ def test_ctrl_c_aborts_and_waits_for_the_end(store: Store, export: UUID) -> None
 
 def test_second_ctrl_c_leaves_the_work_to_its_end(store: Store, export: UUID, tmp_path: Path) -> None:
     pretend_worker(store)
-    taken = works._take(Work(store, None, Settings(data_dir=str(tmp_path)), Clock()), export)
+    taken = runs._take(Work(store, None, Settings(data_dir=str(tmp_path)), Clock()), export)
     assert taken is not None
     with taken, followed(export) as process:
         read_until(process, "Начата")

@@ -39,7 +39,12 @@ def operation() -> None:
 
 
 @operation.command("list")
-@click.option("--state", type=click.Choice(list(STATES)), help="только в этом состоянии")
+@click.option(
+    "--state",
+    type=click.Choice(list(STATES)),
+    metavar="СОСТОЯНИЕ",
+    help=f"только в этом состоянии: {', '.join(STATES)}",
+)
 @click.option("--kind", help="только этого вида, например EXPORT_LIST")
 @click.option("--organisation", help="только этой МО, код")
 @click.option("--last", type=click.IntRange(1, 1000), default=20, show_default=True, help="сколько последних показать")

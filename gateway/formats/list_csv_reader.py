@@ -19,10 +19,15 @@ from gateway.formats.listing import COLUMNS, ListRecord, Problem
 LINE_BYTES = 64 * 1024
 """The longest line; the longest record of the own format is ten times shorter."""
 
+EMPTY_MOST = 10_000
+"""Empty lines are quick to pack: a small archive of nothing else would keep a worker busy for hours."""
+
 CELLS_MOST = 4 * len(COLUMNS)
 
 _BOM = b"\xef\xbb\xbf"
 _DELIMITERS = ";\t,|"
+_PIECE = 1024 * 1024
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 _SEPARATOR = re.compile(r"sep=([;\t,|])\Z", re.IGNORECASE)
 
@@ -48,9 +53,12 @@ class ListCsv:
     def records(self) -> Iterator[ListRecord]:
         """Raises ``file.structure`` for a line that is no line of CSV."""
         columns = self._columns
-        number = 0
+        number = empty = 0
         while (line := self._next()) is not None:
             if not line:
+                empty += 1
+                if empty > EMPTY_MOST:
+                    raise self._broken(f"пустых строк больше {EMPTY_MOST}")
                 continue
             number += 1
             record = ListRecord(number)
@@ -75,14 +83,14 @@ class ListCsv:
         start = len(_BOM) if self._source.read(len(_BOM)) == _BOM else 0
         encoding = "utf-8"
         self._source.seek(start)
-        while not start and (line := self._next()) is not None:
-            if not line.isascii():
+        while not start and (piece := self._source.read(_PIECE)):
+            if found := _NOT_ASCII.search(piece):
+                line = (piece[found.start() :] + self._source.read(LINE_BYTES)).split(b"\n", 1)[0]
                 try:
                     line.decode("utf-8")
                 except UnicodeDecodeError:
                     encoding = "cp1251"
                 break
-        self._lines = 0
         self._source.seek(start)
         return encoding
 

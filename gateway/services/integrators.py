@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway import __version__
 from gateway.errors import KINDS
+from gateway.formats import listing_xml
 from gateway.services import examples, wsdl
 from gateway.services.contract import Service
 from gateway.services.soapui import project
@@ -50,6 +51,7 @@ def documents(services: Sequence[Service], public_url: str) -> dict[str, Documen
         name = f"{service.name}.{service.version}"
         made[f"{name}.wsdl"] = Document("text/xml", service.wsdl(public_url))
         made[f"{name}.xsd"] = Document("text/xml", wsdl.schema(service))
+    made[wsdl.LIST_SCHEMA] = Document("text/xml", listing_xml.schema())
     for _, template, name in SAMPLES:
         made[name] = Document("text/plain; charset=utf-8", _sample(template, public_url).encode())
     made["soapui-project.xml"] = Document("text/xml", project(services, public_url))
@@ -131,6 +133,7 @@ def _files() -> Iterator[tuple[str, str]]:
     for label, _, name in SAMPLES:
         yield f"{label}: {name}", name
     yield "SoapUI: soapui-project.xml", "soapui-project.xml"
+    yield f"Список как файл XML: {wsdl.LIST_SCHEMA}", wsdl.LIST_SCHEMA
 
 
 def _services(services: Sequence[Service], public_url: str) -> Iterator[tuple[str, ...]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
-import textwrap
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -30,7 +29,8 @@ def wrapped(fields: str) -> str:
     """The same with base64 in lines of 76, as MIME has it."""
     before, _, rest = fields.partition("<content>")
     content, _, after = rest.partition("</content>")
-    return f"{before}<content>\n{textwrap.fill(content, 76)}\n</content>{after}"
+    lines = "\n".join(content[at : at + 76] for at in range(0, len(content), 76))
+    return f"{before}<content>\n{lines}\n</content>{after}"
 
 
 def plain(fields: str) -> str:

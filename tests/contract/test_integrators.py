@@ -44,7 +44,7 @@ def test_the_page_leads_only_to_itself_and_to_files_that_are_there(client, page)
             answer = client.get("/wsdl/" + link)
             assert (answer.status_code, link in answer.headers["content-disposition"]) == (200, True)
             files += 1
-    assert files == len(SERVICES) * 2 + len(integrators.SAMPLES) + 1
+    assert files == len(SERVICES) * 2 + len(integrators.SAMPLES) + 2
     assert client.get("/wsdl/absent.txt").status_code == 404
 
 

@@ -33,6 +33,7 @@ def test_export_writes_what_check_reads(tmp_path: Path) -> None:
         "DispensaryObservation.v1.xsd",
         "Exchange.v1.wsdl",
         "Exchange.v1.xsd",
+        "ObservationList.v1.xsd",
     ]
     assert wsdl.check(tmp_path, SERVICES) == []
 

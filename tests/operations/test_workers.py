@@ -27,13 +27,14 @@ from gateway.store.engine import Store
 from gateway.store.failures import renew
 from tests.acceptance.conftest import migrated
 from tests.lists.region import CLINIC, region
+from tests.operations.running import only
 
 COUNT = 60
 
 WORKER = """
 import sys, time
 from gateway.domain.clock import Clock
-from gateway.operations import queue, works
+from gateway.operations import queue, runs, works
 from gateway.settings import Settings
 from gateway.store.engine import Store
 from sqlalchemy import text
@@ -54,7 +55,7 @@ def count(run):
 works.operation("COUNT", "Счёт")(count)
 queue.STALLED_SECONDS = queue._RESCUE_SECONDS = 3.0
 queue._BEAT_SECONDS = 0.5
-works._STRAY_SECONDS = 3.0
+runs._STRAY_SECONDS = 3.0
 queue.rescue.__defaults__ = (3.0,)
 print("ready", flush=True)
 work = queue.Work(Store(sys.argv[1], size=12), None, Settings(data_dir=sys.argv[2]), Clock())
@@ -67,14 +68,18 @@ Begin = Callable[..., UUID]
 
 
 @pytest.fixture
-def begin(store: Store, owner: Store, monkeypatch: pytest.MonkeyPatch) -> Begin:
+def begin(store: Store, owner: Store) -> Iterator[Begin]:
     prepare(owner)
-    monkeypatch.setattr(works, "BODIES", {"COUNT": Body("COUNT", "Счёт", unused)})
-    return lambda **values: start(store, **values)
+    with only({"COUNT": COUNTING}):
+        yield lambda **values: start(store, **values)
 
 
 def unused(run: Run) -> None:
     raise AssertionError
+
+
+COUNTING = Body("COUNT", "Счёт", unused)
+"""Here it is only begun."""
 
 
 def prepare(owner: Store) -> None:
@@ -169,9 +174,8 @@ def test_frozen_worker_that_wakes_writes_nothing(store: Store, begin: Begin, tmp
 
 
 @pytest.mark.trial
-def test_restart_of_postgresql_under_a_run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(works, "BODIES", {"COUNT": Body("COUNT", "Счёт", unused)})
-    with Server(folder / "data") as server:
+def test_restart_of_postgresql_under_a_run(folder: Path, tmp_path: Path) -> None:
+    with Server(folder / "data") as server, only({"COUNT": COUNTING}):
         name = migrated(server)
         owner, store = Store(server.owner_url_of(name)), Store(server.url(name))
         prepare(owner)

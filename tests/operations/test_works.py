@@ -15,14 +15,14 @@ from sqlalchemy import text
 
 from gateway.domain.clock import Clock
 from gateway.errors import GatewayError
-from gateway.operations import files, queue, watch, works
+from gateway.operations import files, queue, runs, watch, works
 from gateway.operations.model import Operation, Owner, Scope, State
 from gateway.operations.queue import Work
 from gateway.operations.run import scratch
 from gateway.operations.works import Body, Run
 from gateway.settings import Settings
 from gateway.store.engine import driver_of
-from tests.operations.running import run_waiting
+from tests.operations.running import only, run_waiting
 
 CLINIC = Owner("400001")
 SEEN = "CREATE TABLE seen (n bigint GENERATED ALWAYS AS IDENTITY, what text)"
@@ -38,11 +38,10 @@ def work(store, owner, tmp_path: Path) -> Work:
 
 
 @pytest.fixture
-def bodies(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Body]]:
-    """The kinds of this module."""
-    own: dict[str, Body] = {}
-    monkeypatch.setattr(works, "BODIES", own)
-    yield own
+def bodies() -> Iterator[dict[str, Body]]:
+    """The kinds of this module, instead of the product's."""
+    with only({}) as bodies:
+        yield bodies
 
 
 @pytest.fixture
@@ -68,7 +67,7 @@ class Begun:
 
     def run(self) -> Begun:
         """As its job runs it."""
-        works.run(self.work, str(self.id))
+        runs.run(self.work, str(self.id))
         return self
 
     def run_aside(self) -> Begun:
@@ -270,7 +269,7 @@ def test_killed_run_is_followed_by_one_that_goes_on(begin, work: Work) -> None:
     assert begun.now.state is State.RUNNING
     kill(begun)
     works.BODIES["TEST"] = Body("TEST", "", body)
-    works.rescue(work)
+    runs.rescue(work)
     assert begun.now.state is State.QUEUED
     run_waiting(work.store, settings=work.settings)
     assert begun.now.state is State.DONE
@@ -286,12 +285,12 @@ def test_work_that_kills_its_processes_ends_as_lost(begin, work: Work) -> None:
         raise Killed
 
     begun = begin(body)
-    for _ in range(works.LOSSES):
+    for _ in range(runs.LOSSES):
         if begun.now.state is State.QUEUED:
             with pytest.raises(Killed):
                 begun.run()
         kill(begun)
-        works.rescue(work)
+        runs.rescue(work)
     assert (begun.now.state, begun.now.code) == (State.FAILED, "operation.lost")
     assert jobs_waiting(work) == 0
 
@@ -302,7 +301,7 @@ def test_work_that_shows_signs_of_life_is_left_alone(begin, work: Work) -> None:
     begun.until(lambda one: one.state is State.RUNNING)
     with work.store.begin() as connection:
         connection.execute(text("DELETE FROM procrastinate_jobs"))
-    works.rescue(work)
+    runs.rescue(work)
     assert begun.now.state is State.RUNNING
     release.set()
     assert begun.join().now.state is State.DONE
@@ -311,8 +310,8 @@ def test_work_that_shows_signs_of_life_is_left_alone(begin, work: Work) -> None:
 def test_waiting_work_without_a_job_gets_one(begin, work: Work) -> None:
     begun = begin(twenty)
     kill(begun)
-    works.rescue(work)
-    works.rescue(work)
+    runs.rescue(work)
+    runs.rescue(work)
     assert jobs_waiting(work) == 1
     run_waiting(work.store, settings=work.settings)
     assert begun.now.state is State.DONE
@@ -425,7 +424,7 @@ def test_abort_of_a_dead_run_takes_effect_without_another_run(begin, work: Work)
         begun.run()
     assert begun.abort().state is State.RUNNING
     kill(begun)
-    works.rescue(work)
+    runs.rescue(work)
     assert begun.now.state is State.ABORTED
 
 
@@ -521,7 +520,7 @@ def test_folder_is_the_runs_own_and_goes_with_it(begin, work: Work) -> None:
         found.append(run.folder)
         (run.folder / "part").write_bytes(b"x")
         assert run.folder.stat().st_mode & 0o077 == 0
-        works.rescue(work)
+        runs.rescue(work)
         assert (run.folder / "part").exists()
 
     left = scratch(work.settings) / "00000000-0000-4000-8000-000000000000" / "1"
@@ -601,7 +600,7 @@ def test_old_operations_go_when_their_files_are_gone(begin, work: Work) -> None:
 
     def expire(days: float) -> int:
         clock = Clock(source=lambda: datetime.now(UTC) + timedelta(days=days))
-        return works.expire(Work(work.store, None, work.settings, clock))
+        return runs.expire(Work(work.store, None, work.settings, clock))
 
     assert expire(work.settings.operation_days - 0.1) == 0
     assert expire(-1000) == 0

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -15,12 +14,13 @@ from sqlalchemy import text
 
 from gateway.domain.clock import Clock
 from gateway.errors import GatewayError
-from gateway.operations import works
+from gateway.operations import runs, works
 from gateway.operations.model import Operation, Owner, State
 from gateway.operations.queue import Work
 from gateway.operations.watch import Stopped
 from gateway.operations.works import Body, Run
 from gateway.settings import Settings
+from tests.operations.running import only
 
 STEPS = 4
 
@@ -83,7 +83,7 @@ class Machine(RuleBasedStateMachine):
     def run_to_its_end(self) -> None:
         self.trouble = None
         before = self.now
-        works.run(self.work, str(self.id))
+        runs.run(self.work, str(self.id))
         expected = {State.QUEUED: {State.DONE}, State.RUNNING: {State.DONE, State.ABORTED, State.FAILED}}
         assert self.now.state in expected.get(before.state, {before.state})
 
@@ -91,14 +91,14 @@ class Machine(RuleBasedStateMachine):
     def run_into_trouble(self, at: int, kind: type[BaseException]) -> None:
         self.trouble = at, kind
         try:
-            works.run(self.work, str(self.id))
+            runs.run(self.work, str(self.id))
         except Killed:
             assert kind is Killed
 
     @precondition(lambda self: len(self.frozen) < 3)
     @rule()
     def take_and_freeze(self) -> None:
-        run = works._take(self.work, self.id)
+        run = runs._take(self.work, self.id)
         if run is not None:
             self.frozen.append(run)
 
@@ -136,7 +136,7 @@ class Machine(RuleBasedStateMachine):
         with self.work.store.begin() as connection:
             connection.execute(text("DELETE FROM procrastinate_jobs"))
             connection.execute(text("UPDATE operation_beat SET at = at - interval '1 minute'"))
-        works.rescue(self.work)
+        runs.rescue(self.work)
         assert self.now.state is not State.RUNNING
 
     @invariant()
@@ -153,7 +153,7 @@ class Machine(RuleBasedStateMachine):
         rows = self.rows()
         assert rows["seen"] == list(range(rows["progress"].get("next", 0)))
         assert (self.now.state is State.DONE) == (len(rows["seen"]) == STEPS)
-        assert rows["losses"] <= works.LOSSES
+        assert rows["losses"] <= runs.LOSSES
 
     def teardown(self) -> None:
         """Left to itself, the operation comes to an end."""
@@ -166,15 +166,13 @@ class Machine(RuleBasedStateMachine):
         self.effects_are_what_progress_says()
 
 
-def test_any_sequence_keeps_the_state_true(store, owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(works, "BODIES", {})
+def test_any_sequence_keeps_the_state_true(store, owner, tmp_path: Path) -> None:
     with owner.begin() as connection:
         connection.execute(text("CREATE TABLE seen (id text, number int, PRIMARY KEY (id, number))"))
         connection.execute(text("GRANT ALL ON seen TO dn_app"))
     work = Work(store, None, Settings(data_dir=str(tmp_path)), Clock())
-    run_state_machine_as_test(
-        lambda: Machine(work),
-        settings=settings(
-            max_examples=25, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    bounds = settings(
+        max_examples=25, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+    )  # fmt: skip
+    with only({}):
+        run_state_machine_as_test(lambda: Machine(work), settings=bounds)

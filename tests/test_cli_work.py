@@ -142,7 +142,7 @@ def test_ctrl_c_aborts_and_waits_for_the_end(store: Store, export: UUID) -> None
 
 def test_second_ctrl_c_leaves_the_work_to_its_end(store: Store, export: UUID, tmp_path: Path) -> None:
     pretend_worker(store)
-    taken = runs._take(Work(store, None, Settings(data_dir=str(tmp_path)), Clock()), export)
+    taken = runs.take(Work(store, None, Settings(data_dir=str(tmp_path)), Clock()), export)
     assert taken is not None
     with taken, followed(export) as process:
         read_until(process, "Начата")

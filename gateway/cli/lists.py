@@ -14,9 +14,16 @@ import click
 from gateway.cli.root import Load, clock_of, main, operator, place_of
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from gateway.access.model import Call
     from gateway.operations.model import FileInfo
+    from gateway.settings import Settings
     from gateway.store.engine import Store
+
+_PIECE = 1024 * 1024
+_REFUSED = 3
+"""The exit code where records of a list were refused."""
 
 
 @main.group("list")
@@ -95,6 +102,63 @@ def list_export(
         if out is not None:
             _save(store, made, out, operation_id, overwrite)
         click.echo(f"Файлов: {len(made)}, записаны в {out}" if out else f"Файлов в абонентском пункте: {len(made)}")
+
+
+@lists.command("upload")
+@click.argument("path", metavar="ФАЙЛ", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--organisation", required=True, help="код МО, чей это список")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="каталог протоколов; без него — рядом с файлом"
+)
+@click.pass_obj
+def list_upload(load: Load, path: Path, organisation: str, out: Path | None) -> None:
+    """Загрузить список МО (XML, CSV, DBF, DN_LIST; можно в ZIP); Ctrl-C прерывает загрузку.
+
+    Код выхода: 0 — приняты все записи, 3 — часть записей отклонена (они в протоколах), 1 — файл не загружен.
+    """
+    from gateway.access import audit
+    from gateway.cli.work import follow
+    from gateway.lists import Lists, queries
+    from gateway.nsi.dictionaries import Nsi
+    from gateway.operations import files
+
+    folder = path.parent if out is None else out
+    folder.mkdir(parents=True, exist_ok=True)
+    with place_of(load) as (place, values):
+        store, clock = place.app(), clock_of(values)
+        with store.begin() as connection:
+            file_id = _put(connection, values, path, organisation)
+            operation_id = Lists(values, Nsi(store, clock), clock).request_upload(
+                connection, _call("UploadList"), organisation, file_id
+            )
+            audit.note(connection, "UploadList", {"operation": str(operation_id), "organisation": organisation})
+        click.echo(f"Операция {operation_id}")
+        follow(place, values, operation_id)
+        with store.begin() as connection:
+            made = files.of_operation(connection, operation_id)
+            refused = queries.refused(connection, operation_id)
+        _save(store, made, folder, operation_id, overwrite=True)
+        click.echo(
+            f"Протоколов: {len(made)}, записаны в {folder}" if made else "Файл был загружен раньше, изменений нет"
+        )
+        click.echo(f"Отклонено записей: {refused}")
+    if refused:
+        raise click.exceptions.Exit(_REFUSED)
+
+
+def _put(connection: Connection, values: Settings, path: Path, organisation: str) -> UUID:
+    """Streams a local file in, as the organisation would have sent it. Raises ``object.not-found``."""
+    from gateway.operations import files, mailbox
+    from gateway.operations.model import Owner
+
+    mailbox.require_organisation(connection, organisation)
+    with (
+        path.open("rb") as source,
+        files.Writer(connection, values, name=path.name, kind=files.UPLOAD, owner=Owner(organisation)) as out,
+    ):
+        while content := source.read(_PIECE):
+            out.write(content)
+    return out.file_id
 
 
 def _call(operation: str) -> Call:

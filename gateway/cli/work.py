@@ -29,6 +29,11 @@ STATES = {
     "QUEUED": "ждёт", "RUNNING": "выполняется", "DONE": "выполнена", "FAILED": "не выполнена", "ABORTED": "прервана",
 }  # fmt: skip
 
+
+def _states() -> str:
+    return ", ".join(f"{code} ({text})" for code, text in STATES.items())
+
+
 _LOOK_SECONDS = 0.3
 _WORKER_SECONDS = 5.0
 
@@ -43,7 +48,7 @@ def operation() -> None:
     "--state",
     type=click.Choice(list(STATES)),
     metavar="СОСТОЯНИЕ",
-    help=f"только в этом состоянии: {', '.join(STATES)}",
+    help=f"только в этом состоянии: {_states()}",
 )
 @click.option("--kind", help="только этого вида, например EXPORT_LIST")
 @click.option("--organisation", help="только этой МО, код")

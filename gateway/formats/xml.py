@@ -59,7 +59,7 @@ def parse(data: bytes, limits: Limits, charset: str | None = None) -> etree._Ele
         raise GatewayError("request.doctype")
     _check_size(utf8, limits)
     try:
-        root = etree.fromstring(utf8, _parser())
+        root = etree.fromstring(utf8, _parser()) if _names.known(utf8) else _parsed_apart(utf8)
     except etree.XMLSyntaxError as error:
         raise _refusal(utf8, error, limits) from None
     if root.getroottree().docinfo.internalDTD is not None:
@@ -176,6 +176,53 @@ _GUARDS: dict[str, Any] = {
     "remove_pis": True,
     "collect_ids": False,
 }
+
+
+class _Names:
+    """Names that documents have brought so far, up to a number.
+
+    libxml2 keeps every name and namespace that a thread has parsed until the thread ends: documents that bring ever new
+    ones would fill the memory of the process.
+    """
+
+    MOST = 4096
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+
+    def known(self, utf8: bytes) -> bool:
+        """Whether the document brings no new name, or there is room for what it brings."""
+        names = {*_ELEMENT.findall(utf8), *_ATTRIBUTE.findall(utf8), *_NAMESPACE.findall(utf8)}
+        new = names - self._seen
+        if len(self._seen) + len(new) > self.MOST:
+            return not new
+        self._seen |= new
+        return True
+
+
+_ELEMENT = re.compile(rb"<([^\s<>/!?]+)")
+_ATTRIBUTE = re.compile(rb"\s([^\s<>=\"'/]+)\s*=")
+_NAMESPACE = re.compile(rb"\sxmlns[^\s<>=\"'/]*\s*=\s*[\"']([^\"'<]*)")
+_names = _Names()
+
+
+def _parsed_apart(utf8: bytes) -> etree._Element:
+    """Parses in a thread of its own, with which what libxml2 keeps of the names ends."""
+    outcome: list[etree._Element | Exception] = []
+
+    def work() -> None:
+        try:
+            outcome.append(etree.fromstring(utf8, etree.XMLParser(**_GUARDS)))
+        except etree.XMLSyntaxError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    (found,) = outcome
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _parser() -> etree.XMLParser:

@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 def run(work: Work, operation: str) -> None:
     """The job of an operation: one run. An operation that has ended meanwhile is left alone."""
     operation_id = UUID(operation)
-    taken = _take(work, operation_id)
+    taken = take(work, operation_id)
     if taken is None:
         return
     token = logs.trace.set(taken.trace)
@@ -56,7 +56,8 @@ def run(work: Work, operation: str) -> None:
     _log.info("Операция", extra=details)
 
 
-def _take(work: Work, operation_id: UUID) -> Run | None:
+def take(work: Work, operation_id: UUID) -> Run | None:
+    """The next run of an operation; ``None`` where it has ended, or is ended or left to others here."""
     with work.store.begin() as connection:
         before = queries.standing(connection, operation_id)
         if before is not None and before.state is State.RUNNING:

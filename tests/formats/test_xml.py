@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,3 +125,29 @@ def test_anything_is_parsed_or_refused_by_name(data: bytes, charset: str | None)
         assert refusal.code.startswith("request.")
     else:
         assert root.getroottree().docinfo.doctype == ""
+
+
+def test_new_names_do_not_stay_in_memory() -> None:
+    """libxml2 keeps names as long as their thread lives: documents full of new ones must not grow the process."""
+    script = """
+import resource
+from pathlib import Path
+from gateway.formats.xml import Limits, parse
+limits = Limits(elements=50_000)
+
+def rss():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() >> 20
+
+def body(turn):
+    names = (f"<n{turn}_{number}_{'x' * 200}/>" for number in range(40_000))
+    return ("<r>" + "".join(names) + "</r>").encode()
+
+for turn in range(3):
+    parse(body(turn), limits)
+before = rss()
+for turn in range(3, 15):
+    assert len(parse(body(turn), limits)) == 40_000
+print(rss() - before)
+"""
+    grown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(grown.stdout) < 50

@@ -23,7 +23,7 @@ from gateway.formats.listing import COLUMNS, NAMESPACE
 from gateway.lists import queries, readout
 from gateway.lists.model import Choice, Exclusion, Line, NewEntry, PlanChange
 from gateway.lists.pages import Head
-from gateway.operations import files, works
+from gateway.operations import files, runs, works
 from gateway.operations.model import FileInfo, Operation, Owner, State
 from gateway.operations.queue import Work
 from gateway.services.observation_v1 import RENDER
@@ -234,7 +234,7 @@ def named(place: Region, operation_id: UUID) -> UUID:
     from gateway.lists import exporting
 
     work = Work(place.store, None, place.settings, place.lists.clock)
-    taken = works._take(work, operation_id)
+    taken = runs.take(work, operation_id)
     assert taken is not None
     with taken as run:
         return exporting._named(run, place.lists).id

@@ -15,7 +15,7 @@ from gateway.access.model import Call
 from gateway.operations import files, works
 from gateway.operations.model import Operation, Owner
 from gateway.operations.queue import Work
-from tests.lists.region import CLINIC, Region
+from tests.lists.region import CLINIC, OTHER, Region
 
 NAMES = {
     "external_id": "externalId", "enp": "enp", "diagnosis": "diagnosis", "diagnosed_on": "diagnosedOn",
@@ -46,15 +46,14 @@ def put(place: Region, content: bytes, name: str = "list.csv", organisation: str
 
 def request(place: Region, file_id: UUID, organisation: str = CLINIC, call: Call | None = None) -> UUID:
     call = call or place.call("UploadList", organisations=[organisation])
-    if call.caller.client_id == 1:
-        with place.store.begin() as connection:
-            connection.execute(
-                text(
-                    "INSERT INTO client (id, login, kind, organisations) VALUES (1, 'clinic', 'MO', :organisations)"
-                    " ON CONFLICT (id) DO UPDATE SET organisations = :organisations"
-                ),
-                {"organisations": sorted(call.caller.organisations)},
-            )
+    with place.store.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO client (id, login, kind, organisations) VALUES (1, 'clinic', 'MO', :organisations)"
+                " ON CONFLICT DO NOTHING"
+            ),
+            {"organisations": [CLINIC, OTHER]},
+        )
     with place.store.begin() as connection:
         return place.lists.request_upload(connection, call, organisation, file_id, "MERGE")
 
@@ -111,9 +110,3 @@ def events(place: Region, organisation: str = CLINIC) -> list[tuple[Any, ...]]:
             {"organisation": organisation},
         )
         return [tuple(row) for row in rows]
-
-
-def elsewhere(place: Region, call: Call, **caller: Any) -> Call:
-    """The same call by another client."""
-    call.caller = replace(call.caller, **caller)
-    return call

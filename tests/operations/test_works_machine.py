@@ -98,7 +98,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.frozen) < 3)
     @rule()
     def take_and_freeze(self) -> None:
-        run = runs._take(self.work, self.id)
+        run = runs.take(self.work, self.id)
         if run is not None:
             self.frozen.append(run)
 

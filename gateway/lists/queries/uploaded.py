@@ -301,6 +301,8 @@ _LAST_UPLOAD = text(
     " WHERE organisation = :organisation AND kind = :kind AND state = 'DONE' ORDER BY ended_at DESC, id LIMIT 1"
 )
 
+_REFUSED = text("SELECT coalesce((progress->>'refused')::int, 0) FROM operation WHERE id = :operation")
+
 _SUPERSEDE = tuple(
     text(
         "UPDATE list_aside a SET settled_at = now(), settled_by = :operation FROM upload_record r"
@@ -345,6 +347,12 @@ _FORGET_SETTLED = text(
 )
 
 _UPLOADER = text("SELECT client_id, login, trace, parameters FROM operation WHERE id = :operation")
+
+
+def refused(connection: Connection, operation: UUID) -> int:
+    """How many records an upload that is done has refused."""
+    found: int = connection.execute(_REFUSED, {"operation": operation}).scalar_one()
+    return found
 
 
 def last_upload(connection: Connection, organisation: str, kind: str) -> RowMapping | None:

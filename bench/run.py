@@ -26,7 +26,7 @@ from pathlib import Path
 
 import psycopg
 
-from bench import feed, floor, load, plain_spyne
+from bench import feed, floor, load, plain_spyne, upload
 from bench.load import Target
 from gateway import settings as configuration
 from gateway import web
@@ -439,6 +439,15 @@ def insured(bench: Bench, count: int) -> None:
         bench.scale = scale
 
 
+def uploaded(bench: Bench, records: int = 100_000) -> None:
+    """A whole list taken over, beside parsing the same file and copying the same rows."""
+    found = upload.measure(bench.server, records)
+    scale, bench.scale = bench.scale, f"{records} записей GSM"
+    bench.row("upload_list", found.rate, "зап/с", found.floor, found.rate / found.floor, None)
+    bench.scale = scale
+    print(f"{'':28} под замком списка {found.locked:.1f} с, прирост памяти {found.grown:.0f} МиБ", flush=True)
+
+
 def _lines(path: Path) -> int:
     """The floor: the file's rows as COPY lines, made in Python, going nowhere."""
     count = 0
@@ -487,15 +496,17 @@ def main() -> None:
     options.add_argument("--lines", type=int, default=1_000_000, help="строк для загрузки застрахованных")
     options.add_argument("--seconds", type=float, default=3.0)
     options.add_argument("--rounds", type=int, default=7)
-    options.add_argument("--only", choices=("http", "find", "feed", "load"))
+    options.add_argument("--only", choices=("http", "find", "feed", "load", "upload"))
     given = options.parse_args()
     with filled(Path(given.data), given.persons, given.entries) as (server, database):
         scale = f"{given.persons} лиц, {given.entries} записей"
         bench = Bench(server, database, scale, given.seconds, given.rounds, given.only)
-        if given.only != "load":
+        if given.only not in ("load", "upload"):
             lists_and_persons(bench)
         if given.only in (None, "load"):
             insured(bench, given.lines)
+        if given.only in (None, "upload"):
+            uploaded(bench)
     results = HERE / "results.json"
     former = json.loads(results.read_text(encoding="utf-8")) if results.exists() else []
     measured = {row["name"] for row in bench.rows}

@@ -9,7 +9,6 @@ import tempfile
 import time
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg

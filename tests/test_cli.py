@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from gateway import phrases
+from gateway.access import rights
 from gateway.cli import main
 from gateway.operations import queries
 from gateway.store.migrate import head
@@ -51,7 +52,7 @@ def test_client_is_added_rotated_listed_and_disabled(run: Run, organisation: str
     assert rotated.output.split()[-1] != secret
     assert run("client", "disable", "mo-one").exit_code == 0
     listed = run("client", "list").output
-    assert "mo-one\tMO\tотключён\t780001\tAddEntries, FindPerson" in listed
+    assert f"mo-one\tMO\tотключён\t780001\t{', '.join(sorted({*rights.READING, 'AddEntries'}))}" in listed
     assert secret not in listed
 
 

@@ -37,7 +37,7 @@ def lists() -> None:
 @click.option("--year", type=int, required=True, help="год")
 @click.option("--month", type=int, help="месяц, 1..12")
 @click.option("--quarter", type=int, help="квартал, 1..4")
-@click.option("--type", "list_type", default="OBSERVED", show_default=True, help="тип списка, справочник LIST_TYPES")
+@click.option("--type", "list_type", default="OBSERVED", show_default=True, help="тип из LIST_TYPES")
 @click.option("--edition", default="CURRENT", show_default=True, help="CURRENT или CLOSED (закрытый период)")
 @click.option("--group", help="только группа диагнозов, справочник DIAGNOSIS_GROUPS")
 @click.option("--planned-month", help="только с планом на месяц ГГГГ-ММ")
@@ -147,7 +147,7 @@ def list_upload(load: Load, path: Path, organisation: str, out: Path | None) -> 
 
 
 def _put(connection: Connection, values: Settings, path: Path, organisation: str) -> UUID:
-    """Streams a local file in, as the organisation would have sent it. Raises ``object.not-found``."""
+    """Streams a local file in, as the organisation would have sent it. Raises ``client.organisation``."""
     from gateway.operations import files, mailbox
     from gateway.operations.model import Owner
 

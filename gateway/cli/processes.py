@@ -48,7 +48,13 @@ def serve(load: Load) -> None:
 
 
 @main.command()
-@click.option("--concurrency", type=click.IntRange(1, 64), default=4, show_default=True, help="заданий одновременно")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="длительных операций одновременно; короткие задания идут рядом",
+)
 @click.pass_obj
 def worker(load: Load, concurrency: int) -> None:
     """Исполнитель заданий. По SIGTERM заканчивает начатое; процессов может быть много."""
@@ -61,7 +67,7 @@ def worker(load: Load, concurrency: int) -> None:
     with place_of(lambda: values) as (place, _):
         owner = place.owner(2) if place.has_owner else None
         # long work reads on one connection while it writes on another
-        Worker(Work(place.app(2 * concurrency + 2), owner, values, clock_of(values)), concurrency=concurrency).run()
+        Worker(Work(place.app(2 * concurrency + 6), owner, values, clock_of(values)), concurrency=concurrency).run()
 
 
 @main.command()

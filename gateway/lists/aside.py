@@ -91,7 +91,7 @@ def defer(connection: Connection) -> None:
         queue.defer(connection, TASK, alone=TASK, single=True)
 
 
-@task(TASK)
+@task(TASK, long=True)
 def complete(work: Work) -> None:
     """Completes the lines of every upload, one transaction each, and forgets what was settled ``operation_days`` ago."""
     feature = Aside(work.settings, Nsi(work.store, work.clock), work.clock)

@@ -151,11 +151,11 @@ def _require_kept(driver: Driver, token: Token, era: str, ledgers: Mapping[str, 
 
 def shares(behind: Mapping[str, int], count: int) -> dict[str, int]:
     """How many of ``count`` changes each list may give: alike, and what one does not need the others get, so that a busy
-    list does not hold up the rest."""
+    list does not hold up the rest. Where there are more lists than changes, those come first that wait for least."""
     given: dict[str, int] = {}
     left = count
     for place, (name, waiting) in enumerate(sorted(behind.items(), key=lambda one: one[1])):
-        given[name] = min(waiting, left // (len(behind) - place))
+        given[name] = min(waiting, left, max(1, left // (len(behind) - place)))
         left -= given[name]
     return {name: given[name] for name in behind if given[name]}
 
@@ -171,15 +171,19 @@ def _read(driver: Driver, reach: _Reach, insurer: str | None, count: int) -> Non
     rows = driver.execute(queries.CHANGES, values).fetchall()
     if len(rows) != sum(window.values()):
         raise LookupError("the ledger counts changes that have no event")
+    if any(row[_FORGOTTEN] for row in rows):
+        # since the ledger was read
+        raise GatewayError("changes.token-expired")
     rows = _imaged(driver, rows)
     _keep(reach.found, rows if insurer is None else _insured(driver, rows, insurer))
     reach.positions.update(zip(window, upto, strict=True))
 
 
-# a row: id, gone, version, insurer before; then the head; then person and line
-_HEAD = slice(4, 9)
-_PERSON = 9
-_LINE = 10
+# a row: id, gone, version, insurer before, forgotten; then the head; then person and line
+_FORGOTTEN = 4
+_HEAD = slice(5, 10)
+_PERSON = 10
+_LINE = 11
 
 
 def _keep(found: _Found, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -204,7 +208,7 @@ def _stated(row: tuple[Any, ...], image: tuple[Any, ...]) -> tuple[Any, ...]:
     """The row with this image, whose version and time are those of the change: of a line that leaves the list they are
     of the state before."""
     line = list(image[1:])
-    line[_VERSION], line[_CHANGED_AT] = str(row[2]), row[5]
+    line[_VERSION], line[_CHANGED_AT] = str(row[2]), row[_HEAD][1]
     return (*row[:_PERSON], image[0], *line)
 
 
@@ -216,6 +220,9 @@ def _insured(driver: Driver, rows: Sequence[tuple[Any, ...]], insurer: str) -> l
 
     left = [row[0] for row in rows if row[3] == insurer and not is_its(row)]
     images = {row[0]: row[1:] for row in driver.execute(queries.BEFORE, {"ids": left})} if left else {}
+    if len(images) < len(left):
+        # forgotten since the changes were read
+        raise GatewayError("changes.token-expired")
     shown = []
     for row in rows:
         if is_its(row):

@@ -24,13 +24,13 @@ from gateway.operations import mailbox as mailboxes
 from gateway.operations.mailbox import SIGNATURE, SUFFIX, confirm, mailbox
 from gateway.operations.model import FileInfo, Owner
 from gateway.operations.queries import files as queries
-from gateway.operations.queries.files import PART_BYTES, Held, get, of_operation, owner_of
+from gateway.operations.queries.files import PART_BYTES, Held, get, is_organisation, of_operation, owner_of
 from gateway.operations.queue import Work
 from gateway.settings import Settings
 from gateway.store.engine import Store
 
 __all__ = [
-    "PART_BYTES", "FileInfo", "Writer", "checked_name", "confirm", "fetch", "get", "keep", "mailbox", "of_operation",
+    "PART_BYTES", "FileInfo", "Writer", "checked_name", "confirm", "fetch", "get", "is_organisation", "keep", "mailbox", "of_operation",
     "owner_of", "pieces", "put", "put_part", "read", "restart",
 ]  # fmt: skip
 
@@ -79,6 +79,8 @@ def put_part(
     if offset != file.size or file.ready:
         _require_same(connection, file, offset, content, last)
         if file.ready:
+            if last and sha256 is not None and sha256.strip().lower() != file.sha256:
+                raise GatewayError("file.complete")
             return file.id
     else:
         file = _grown(connection, settings, file, content)

@@ -38,6 +38,8 @@ _RESCUE_SECONDS = 10.0
 _STOP_SECONDS = 60.0
 _BEAT_SECONDS = 5.0
 _AGAIN_SECONDS = 1.0
+_LONG, _SHORT = "long", "short"
+_SHORT_PLACES = 2
 _KEEP_SECONDS = (1, 2, 4, 8, 15, 30)
 
 _log = logging.getLogger(__name__)
@@ -57,11 +59,17 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A function that takes `Work` and the arguments of a job; failed runs are repeated up to ``attempts`` in all."""
+    """A function that takes `Work` and the arguments of a job; failed runs are repeated up to ``attempts`` in all.
+    ``long`` work has places of its own, so that the short jobs of the calendar never wait behind it."""
 
     name: str
     function: Callable[..., object]
     attempts: int
+    long: bool = False
+
+    @property
+    def queue(self) -> str:
+        return _LONG if self.long else _SHORT
 
 
 TASKS: dict[str, Task] = {}
@@ -69,13 +77,13 @@ TASKS: dict[str, Task] = {}
 RESCUERS: list[Callable[[Work], None]] = []
 
 
-def task(name: str, *, attempts: int = 5) -> Callable[[F], F]:
+def task(name: str, *, attempts: int = 5, long: bool = False) -> Callable[[F], F]:
     """Registers a function under a name that jobs are stored with; names never change."""
 
     def register(function: F) -> F:
         if name in TASKS:
             raise ValueError(f"task {name} is registered twice")
-        TASKS[name] = Task(name, function, attempts)
+        TASKS[name] = Task(name, function, attempts, long)
         return function
 
     return register
@@ -108,6 +116,7 @@ def defer(
         raise KeyError(name)
     job = _deferring.configure_task(
         name,
+        queue=TASKS[name].queue,
         connection=driver_of(connection),
         lock=alone,
         queueing_lock=alone if single else None,
@@ -163,14 +172,15 @@ class _Loop(LibraryWorker):
 
 
 class Worker:
-    """Runs jobs until it is told to stop; takes over the jobs of workers that are gone."""
+    """Runs jobs until it is told to stop; takes over the jobs of workers that are gone. ``concurrency`` counts long work;
+    two short jobs run beside it."""
 
     def __init__(self, work: Work, *, concurrency: int = 4, tasks: Mapping[str, Task] | None = None) -> None:
         self._work = work
         self._concurrency = concurrency
         self._ended = False
-        self._loop: _Loop | None = None
-        self._app = App(connector=PsycopgConnector(conninfo=work.store.url, min_size=1, max_size=4))
+        self._loops: list[_Loop] = []
+        self._app = App(connector=PsycopgConnector(conninfo=work.store.url, min_size=1, max_size=6))
         self._app.job_manager = _Manager(self._app.connector)
         for one in (TASKS if tasks is None else tasks).values():
             retry = RetryStrategy(max_attempts=one.attempts - 1, exponential_wait=4) if one.attempts > 1 else False
@@ -209,41 +219,55 @@ class Worker:
 
     def _end(self) -> None:
         self._ended = True
-        if self._loop is not None:
-            self._loop.stop()
+        for loop in self._loops:
+            loop.stop()
 
     async def _work_on(self, wait: bool) -> None:
-        """Runs the library's loop, and again after it has ended because the database was away."""
+        """Runs the library's loops, and again after they have ended because the database was away."""
         while not self._ended:
             self._work.stopping.clear()
-            self._loop = _Loop(
-                self._app,
-                self._work.stopping,
-                concurrency=self._concurrency,
-                wait=wait,
-                listen_notify=wait,
-                install_signal_handlers=False,
-                fetch_job_polling_interval=2.0,
-                shutdown_graceful_timeout=_STOP_SECONDS,
-                stalled_worker_timeout=STALLED_SECONDS,
-            )
-            try:
-                await self._loop.run()  # type: ignore[no-untyped-call]
-            except exceptions.ConnectorException:
-                if not wait:
-                    raise
+            lanes = ((_LONG, self._concurrency), (_SHORT, _SHORT_PLACES)) if wait else ((None, self._concurrency),)
+            self._loops = [self._loop(queue, places, wait) for queue, places in lanes]
+            ends = await asyncio.gather(*map(self._run_loop, self._loops), return_exceptions=True)
+            for end in ends:
+                if isinstance(end, BaseException) and not (wait and isinstance(end, exceptions.ConnectorException)):
+                    raise end
             if not wait or self._ended:
                 return
             _log.warning("Исполнитель потерял связь с базой данных")
             await asyncio.sleep(_AGAIN_SECONDS)
 
+    def _loop(self, queue: str | None, places: int, wait: bool) -> _Loop:
+        return _Loop(
+            self._app,
+            self._work.stopping,
+            queues=[queue] if queue else None,
+            concurrency=places,
+            wait=wait,
+            listen_notify=wait,
+            install_signal_handlers=False,
+            fetch_job_polling_interval=2.0,
+            shutdown_graceful_timeout=_STOP_SECONDS,
+            stalled_worker_timeout=STALLED_SECONDS,
+        )
+
+    async def _run_loop(self, loop: _Loop) -> None:
+        """One lane; when it ends, for whatever reason, the other ends too."""
+        try:
+            await loop.run()  # type: ignore[no-untyped-call]
+        finally:
+            for other in self._loops:
+                if loop is not other and len(self._loops) > 1:
+                    other.stop()
+
     async def _beat(self) -> None:
         """The library's own heartbeat ends when a worker is told to stop, while its last jobs may run on for long."""
         while True:
             await asyncio.sleep(_BEAT_SECONDS)
-            if self._loop is not None and self._loop.worker_id is not None:
-                with contextlib.suppress(exceptions.ConnectorException):
-                    await self._app.job_manager.update_heartbeat(self._loop.worker_id)
+            for loop in self._loops:
+                if loop.worker_id is not None:
+                    with contextlib.suppress(exceptions.ConnectorException):
+                        await self._app.job_manager.update_heartbeat(loop.worker_id)
 
     async def _rescue(self) -> None:
         while True:

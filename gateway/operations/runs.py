@@ -37,7 +37,7 @@ _PORTION = 1_000
 _log = logging.getLogger(__name__)
 
 
-@task(RUN)
+@task(RUN, long=True)
 def run(work: Work, operation: str) -> None:
     """The job of an operation: one run. An operation that has ended meanwhile is left alone."""
     operation_id = UUID(operation)

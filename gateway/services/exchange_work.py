@@ -65,15 +65,14 @@ def get_operation(desk: Desk, connection: Connection, call: Call, request: Any) 
     from_line, from_file = _first(request.from_line, "fromLine"), _first(request.from_file, "fromFile")
     found = ownership.operation_of(connection, call, request.operation_id)
     lines = works.lines(connection, found.operation_id, from_line, LINES_MOST + 1)
-    scope = ownership.scope_of(call.caller)
-    made = [one for one in files.of_operation(connection, found.operation_id) if scope.sees(one.owner)]
-    until = from_file - 1 + desk.settings.records_per_page
+    scope, most = ownership.scope_of(call.caller), desk.settings.records_per_page
+    made = files.of_operation(connection, found.operation_id, scope, from_file, most + 1)
     return {
         "operation": _work(found),
         "lines": lines[:LINES_MOST],
         "more_lines": len(lines) > LINES_MOST,
-        "files": [_file(one) for one in made[from_file - 1 : until]],
-        "more_files": len(made) > until,
+        "files": [_file(one) for one in made[:most]],
+        "more_files": len(made) > most,
     }
 
 

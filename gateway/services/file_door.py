@@ -244,7 +244,8 @@ class FileDoor:
             file = ownership.file_of(connection, call, str(visit.file_id))
             visit.size = file.size
             unchanged = file_headers.unchanged(visit.headers, file)
-            chosen = None if unchanged else file_headers.range_of(visit.headers, file)
+            # a range is asked of GET alone (RFC 9110, section 14.2)
+            chosen = None if unchanged or visit.method == "HEAD" else file_headers.range_of(visit.headers, file)
             transfer.note(call, file)
             if chosen:
                 call.details |= {"offset": chosen[0], "length": chosen[1] - chosen[0]}
@@ -306,7 +307,7 @@ class FileDoor:
         with self._begun() as connection:
             owner = files.owner_of(connection, file_id)
             if owner is None:
-                owner = ownership.owner_for(call.caller, visit.organisation)
+                owner = ownership.owner_for(connection, call.caller, visit.organisation)
             elif not ownership.scope_of(call.caller).sees(owner):
                 raise Foreign()
             call.organisation = owner.organisation

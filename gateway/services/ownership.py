@@ -24,14 +24,19 @@ def scope_of(caller: Caller) -> Scope:
     return Scope(None if caller.kind is ClientKind.FUND else caller.organisations)
 
 
-def owner_for(caller: Caller, organisation: str | None) -> Owner:
+def owner_for(connection: Connection, caller: Caller, organisation: str | None) -> Owner:
     """Whose will be what a client makes; ``organisation`` is the one that its call names.
 
-    Raises ``organisation.required`` and ``object.not-found`` as every call of a clinic does.
+    Raises ``organisation.required`` and ``object.not-found`` as every call of a clinic does; ``object.not-found`` also
+    where the fund names an organisation that there is not.
     """
     if caller.kind is ClientKind.INSURER:
         return Owner(insurer=caller.insurer)
-    return Owner(organisation if caller.kind is ClientKind.FUND else caller.own(organisation))
+    if caller.kind is ClientKind.FUND:
+        if organisation is not None and not files.is_organisation(connection, organisation):
+            raise GatewayError("object.not-found")
+        return Owner(organisation)
+    return Owner(caller.own(organisation))
 
 
 def named(call: Call, organisation: str | None) -> None:

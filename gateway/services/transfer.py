@@ -22,7 +22,7 @@ def put_part(desk: Desk, connection: Connection, call: Call, request: Any, offse
     """Takes a part of a file into a new or begun file of the caller's; its id."""
     call.caller.may_change()
     if request.file_id is None:
-        file_id, owner = None, ownership.owner_for(call.caller, request.organisation)
+        file_id, owner = None, ownership.owner_for(connection, call.caller, request.organisation)
     else:
         file_id, owner = UUID(request.file_id), ownership.file_owner_of(connection, call, request.file_id)
         if request.organisation not in (None, owner.organisation):

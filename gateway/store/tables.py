@@ -547,7 +547,7 @@ file = Table(
     "file",
     metadata,
     Column("id", UUID(as_uuid=True), primary_key=True),
-    Column("name", Text, nullable=False),
+    Column("name", Text, nullable=False, index=True),
     Column("kind", Text, nullable=False),
     Column("organisation", Text),
     Column("insurer", Text),

@@ -21,16 +21,17 @@ _TIME = """to_char({}, 'YYYY-MM-DD"T"HH24:MI:SS.MSTZH:TZM')"""
 
 CHANGES = f"""
     SELECT v.id, e.id IS NULL, v.version, CASE WHEN %(insured)s THEN v.before->>'insurer' END,
-           v.seq::text, {_TIME.format("v.recorded_at")}, v.kind, v.cause, v.source,
+           l.forgotten > w.after, v.seq::text, {_TIME.format("v.recorded_at")}, v.kind, v.cause, v.source,
            e.person_id, {LINE_SQL.format(e="e")}
     FROM unnest(%(organisations)s::text[], %(after)s::bigint[], %(upto)s::bigint[]) WITH ORDINALITY
          AS w(organisation, after, upto, n)
+    JOIN list_ledger l ON l.organisation = w.organisation
     JOIN entry_event v ON v.organisation = w.organisation AND v.seq > w.after AND v.seq <= w.upto
     LEFT JOIN entry e ON e.id = v.entry_id AND e.version = v.version AND v.kind <> 'MOVED_OUT'
     ORDER BY w.n, v.seq
 """
 """Changes of the lists after one number up to another, with the lines that they made. The second value says that the
-line has changed or left since: `IMAGES` tells how it stood."""
+line has changed or left since: `IMAGES` tells how it stood; the fifth that images of this stretch are no longer kept."""
 
 
 def _of_image(column: str) -> str:

@@ -41,10 +41,6 @@ _OWNER = text("""
 
 _GET = text(f"SELECT {_INFO} FROM file WHERE file.id = :id AND {_VISIBLE}")
 
-_OF_OPERATION = text(f"""
-    SELECT {_INFO} FROM file WHERE file.operation_id = :operation AND {_VISIBLE}
-    ORDER BY file.number, file.ready_at, file.id""")
-
 _GROWN = text("UPDATE file SET size = :size, expires_at = now() + make_interval(days => :days) WHERE id = :id")
 
 _BEGIN_AGAIN = text("""
@@ -98,10 +94,14 @@ _ATTACH = text("""
 _APPEAR = text("""
     UPDATE file SET
         size = :size, sha256 = :sha256, expires_at = clock_timestamp() + make_interval(days => :days),
-        ready_at = greatest(clock_timestamp(), CASE WHEN mailbox THEN (
-            SELECT max(other.ready_at) + interval '1 microsecond' FROM file other
-            WHERE other.mailbox AND other.organisation IS NOT DISTINCT FROM file.organisation
-              AND other.insurer IS NOT DISTINCT FROM file.insurer) END),
+        ready_at = greatest(clock_timestamp(), CASE
+            WHEN mailbox AND organisation IS NOT NULL THEN (
+                SELECT max(other.ready_at) + interval '1 microsecond' FROM file other
+                WHERE other.mailbox AND other.organisation = file.organisation)
+            WHEN mailbox THEN (
+                SELECT max(other.ready_at) + interval '1 microsecond' FROM file other
+                WHERE other.mailbox AND other.organisation IS NULL
+                  AND other.insurer IS NOT DISTINCT FROM file.insurer) END),
         noted_at = CASE WHEN :note THEN NULL ELSE clock_timestamp() END
     WHERE id = :id""")
 
@@ -205,8 +205,27 @@ def get(connection: Connection, file_id: UUID) -> FileInfo | None:
     return info(row) if row else None
 
 
-def of_operation(connection: Connection, operation_id: UUID) -> list[FileInfo]:
-    return [info(row) for row in connection.execute(_OF_OPERATION, {"operation": operation_id})]
+def of_operation(
+    connection: Connection, operation_id: UUID, scope: Scope | None = None, start: int = 1, count: int | None = None
+) -> list[FileInfo]:
+    """Visible files of an operation that the scope sees, in their order: ``count`` of them from ``start``, or all."""
+    where, values = _seen(scope or Scope())
+    chosen = " AND ".join([_VISIBLE, "file.operation_id = :operation", *where])
+    values |= {"operation": operation_id, "skip": start - 1, "count": count}
+    ordered = f"SELECT {_INFO} FROM file WHERE {chosen} ORDER BY file.number, file.ready_at, file.id"
+    rows = connection.execute(text(f"{ordered} OFFSET :skip LIMIT CAST(:count AS bigint)"), values)
+    return [info(row) for row in rows]
+
+
+def _seen(scope: Scope) -> tuple[list[str], dict[str, Any]]:
+    """Conditions and values that leave the files of a scope."""
+    if scope.insurer is not None:
+        return ["file.insurer = :insurer"], {"insurer": scope.insurer}
+    if scope.organisations is not None:
+        return ["file.insurer IS NULL AND file.organisation = ANY(:organisations)"], {
+            "organisations": sorted(scope.organisations)
+        }
+    return [], {}
 
 
 def grown(connection: Connection, file_id: UUID, size: int, days: int) -> None:
@@ -273,21 +292,15 @@ def page(
     count: int,
 ) -> tuple[int, list[FileInfo]]:  # fmt: skip
     """How many visible files there are in all, and ``count`` of them from ``start`` in the order they appeared."""
-    where = [_VISIBLE]
+    seen, values = _seen(scope)
+    where = [_VISIBLE, *seen]
     if mailbox:
         where.append("file.mailbox")
-    if scope.insurer is not None:
-        where.append("file.insurer = :insurer")
-    elif scope.organisations is not None:
-        where.append("file.insurer IS NULL AND file.organisation = ANY(:organisations)")
     if organisation is not None:
         where.append("file.organisation = :organisation")
     if since is not None:
         where.append("file.ready_at >= :since")
-    values = {
-        "insurer": scope.insurer, "organisations": sorted(scope.organisations or ()), "organisation": organisation,
-        "since": since, "skip": start - 1, "count": count,
-    }  # fmt: skip
+    values |= {"organisation": organisation, "since": since, "skip": start - 1, "count": count}
     chosen = f"FROM file WHERE {' AND '.join(where)}"
     total = connection.execute(text(f"SELECT count(*) {chosen}"), values).scalar_one()
     ordered = f"SELECT {_INFO} {chosen} ORDER BY file.ready_at, file.id OFFSET :skip LIMIT :count"
@@ -308,6 +321,9 @@ def contacts(connection: Connection) -> list[Contact]:
 
 
 def is_organisation(connection: Connection, organisation: str) -> bool:
+    """Whether there is an organisation of this code; none has a NUL in it, which the database takes for no text."""
+    if "\0" in organisation:
+        return False
     return connection.execute(_IS_ORGANISATION, {"organisation": organisation}).first() is not None
 
 

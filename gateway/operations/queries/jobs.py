@@ -51,8 +51,9 @@ _PULL = text("""
     UPDATE procrastinate_jobs SET scheduled_at = now()
     WHERE status = 'todo' AND scheduled_at > now() + interval '1 hour'""")
 
+# a worker shows itself once for long work and once for short jobs
 _LIVE_WORKERS = text("""
-    SELECT count(*) FROM procrastinate_workers
+    SELECT (count(*) + 1) / 2 FROM procrastinate_workers
     WHERE abs(extract(epoch FROM now() - last_heartbeat)) <= :seconds""")
 
 # answers kept for resends, in portions so that locks stay short

@@ -117,6 +117,8 @@ CREATE INDEX file_expires_at_idx ON file (expires_at);
 
 CREATE INDEX file_mailbox_idx ON file (organisation, ready_at) WHERE mailbox;
 
+CREATE INDEX file_name_idx ON file (name);
+
 CREATE INDEX file_operation_id_idx ON file (operation_id);
 
 CREATE INDEX file_signature_of_idx ON file (signature_of);

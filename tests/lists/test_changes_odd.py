@@ -1,0 +1,48 @@
+"""The change feed at its edges: images forgotten while a page is read, fewer changes asked for than there are lists."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from gateway.access.model import ClientKind
+from gateway.errors import GatewayError
+from gateway.lists import changes
+from gateway.lists.changes import shares
+from gateway.lists.tokens import Token
+from tests.lists.feed import feed
+from tests.lists.region import CLINIC, Region
+from tests.lists.test_persons import renew
+
+
+def test_who_left_an_insurer_is_not_lost_when_images_are_forgotten_meanwhile(place: Region) -> None:
+    """The ledger was read, then the images went: the page must be refused, not shown without who left."""
+    insurer = place.call(kind=ClientKind.INSURER, organisations=[], insurer="40001", client_id=8)
+    place.add(enp := place.person())
+    token = feed(place, None, call=insurer).next_token
+    renew(place, enp, insurer="40002")
+    end = feed(place, None, call=insurer).next_token
+    begun = Token.parse(token).positions
+    reach = changes._Reach(dict(Token.parse(end).positions), dict(begun))
+    with place.store.begin() as connection:
+        place.lists.forget_images(connection, datetime.now(UTC) + timedelta(days=1))
+    with place.store.driver() as driver, pytest.raises(GatewayError) as refusal:
+        changes._read(driver, reach, "40001", 10)
+        assert [line for line in reach.found.lines], "the one who left is lost"
+    assert refusal.value.code == "changes.token-expired"
+
+
+@given(
+    behind=st.dictionaries(st.text("abc", min_size=1, max_size=3), st.integers(1, 50), min_size=2, max_size=8),
+    count=st.integers(1, 8),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_busy_list_does_not_hold_up_the_rest_whatever_the_count(behind: dict[str, int], count: int) -> None:
+    given_ = shares(behind, count)
+    least = min(behind.values())
+    if count < len(behind):
+        assert any(behind[name] == least for name in given_), "the list that waits for least gets nothing"

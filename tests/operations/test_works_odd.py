@@ -1,0 +1,69 @@
+"""Long work at its edges: cancels that come as errors of the driver, long protocols, folders that cannot be made."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from sqlalchemy import text
+
+from gateway.operations import queries
+from gateway.operations.model import State
+from gateway.operations.queue import Work
+from gateway.operations.run import Run
+from gateway.store.engine import driver_of
+from tests.operations.test_works import begin, bodies, seen, work  # noqa: F401
+
+
+def test_abort_cancels_a_statement_of_the_driver(begin, work: Work, caplog) -> None:  # noqa: F811
+    """Files and COPY speak to the driver past SQLAlchemy: its errors are no `DBAPIError`."""
+
+    def body(run: Run) -> None:
+        with run.begin() as connection:
+            run.stage("Запрос")
+            driver_of(connection).execute("SELECT pg_sleep(600)")
+
+    begun = begin(body)
+    with work.store.begin() as connection:
+        connection.execute(text("UPDATE operation SET losses = 4"))
+    with caplog.at_level(logging.ERROR):
+        begun.run_aside().until(lambda one: one.stage == "Запрос")
+        begun.abort()
+        found = begun.join().now
+    assert (found.state, found.code) == (State.ABORTED, "operation.aborted")
+    assert not caplog.records
+
+
+def test_a_line_costs_the_same_however_long_the_protocol_is(begin, work: Work) -> None:  # noqa: F811
+    begun = begin(lambda run: None)
+    with work.store.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO operation_line (operation_id, number, level, text)"
+                " SELECT :id, n, 'INFO', 'строка' FROM generate_series(1, 20000) n"
+            ),
+            {"id": begun.id},
+        )
+    counted = text("SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'operation_line'")
+    with work.store.begin() as connection:
+        queries.add_line(connection, begun.id, "INFO", "ещё")
+        assert connection.execute(counted).scalar_one() < 100
+    with work.store.begin() as connection:
+        values = {"id": begun.id, "attempt": 0, "age": 0.0, "level": "INFO", "text": "и ещё"}
+        driver_of(connection).execute(queries.ADD_LINE, values)
+        assert connection.execute(counted).scalar_one() < 100
+    assert [line for line in begun.lines][-1] != "и ещё"  # a page of the protocol is a thousand lines
+
+
+def test_a_folder_that_cannot_be_made_ends_the_work(begin, work: Work, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "work").write_text("не каталог")
+
+    def body(run: Run) -> None:
+        (run.folder / "content").write_bytes(b"")
+
+    begun = begin(body)
+    for _ in range(5):
+        if begun.now.state.ended:
+            break
+        begun.run()
+    assert begun.now.state is State.FAILED

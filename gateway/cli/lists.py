@@ -38,7 +38,7 @@ def lists() -> None:
 @click.option("--month", type=int, help="месяц, 1..12")
 @click.option("--quarter", type=int, help="квартал, 1..4")
 @click.option("--type", "list_type", default="OBSERVED", show_default=True, help="тип из LIST_TYPES")
-@click.option("--edition", default="CURRENT", show_default=True, help="CURRENT или CLOSED (закрытый период)")
+@click.option("--edition", default="CURRENT", show_default=True, help="CURRENT или CLOSED")
 @click.option("--group", help="только группа диагнозов, справочник DIAGNOSIS_GROUPS")
 @click.option("--planned-month", help="только с планом на месяц ГГГГ-ММ")
 @click.option("--format", "form", default="XML", show_default=True, help="XML, CSV, XLSX или DBF")

@@ -30,8 +30,8 @@ from gateway.settings import Settings
 from gateway.store.engine import Store
 
 __all__ = [
-    "PART_BYTES", "FileInfo", "Writer", "checked_name", "confirm", "fetch", "get", "is_organisation", "keep", "mailbox", "of_operation",
-    "owner_of", "pieces", "put", "put_part", "read", "restart",
+    "PART_BYTES", "FileInfo", "Writer", "checked_name", "confirm", "fetch", "get", "is_organisation", "keep", "mailbox",
+    "of_operation", "owner_of", "pieces", "put", "put_part", "read", "restart",
 ]  # fmt: skip
 
 NAME_CHARS = 200

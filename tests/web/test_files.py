@@ -110,6 +110,12 @@ def test_head(door: Door) -> None:
     assert len(door.records(answer.headers["x-request-id"])) == 1
 
 
+@pytest.mark.parametrize("asked", ["bytes=0-0", "bytes=3000000-"])
+def test_a_range_is_asked_of_get_alone(door: Door, asked: str) -> None:
+    answer = door("HEAD", door.make(), headers={"range": asked})
+    assert (answer.status_code, answer.headers["content-length"]) == (200, "3000000")
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "start", "end"),
     [

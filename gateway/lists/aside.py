@@ -49,8 +49,9 @@ class Aside(Merging):
         intake.take_up()
         if not intake.total:
             return {}
-        known = uploader["parameters"] if uploader is not None else {}
-        checked = Checked(known.get("name", "list"), known.get("name", "list"), "")
+        file = files.get(connection, UUID(uploader["parameters"]["file"])) if uploader is not None else None
+        name = file.name if file is not None else "list"
+        checked = Checked(name, name, "")
         with TemporaryDirectory(prefix="dn-gateway-") as folder:
             intake.merge(lambda: self._report(connection, intake, checked, Path(folder), uploader is not None))
         counts = intake.counts()

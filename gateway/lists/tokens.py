@@ -19,8 +19,8 @@ _FORM = re.compile(r"1\.([0-9]{1,9}-[0-9a-f]{8})\.([^.\s]{1,32})\.([0-9A-Za-z_=-
 _SEQ = re.compile(r"[0-9]{1,18}")
 _LINE = re.compile(r"([^.*\s]{1,32}) ([0-9]{1,18})")
 _EVERY = "*"
-_BYTES_MOST = 1 << 20
-"""What a vector may inflate to; a region of 200 organisations takes 3 KB."""
+_BYTES_MOST = 1 << 16
+"""What a vector may inflate to; a region of 200 organisations takes 3 KB, and a token has no room for much more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class Token:
 
 def _vector(text: str) -> dict[str, int]:
     positions: dict[str, int] = {}
-    for line in _inflated(text).split("\n"):
+    lines = _inflated(text)
+    for line in lines.split("\n") if lines else ():
         found = _LINE.fullmatch(line)
-        if found and found[1] not in positions:
-            positions[found[1]] = int(found[2])
-        elif line:
+        if found is None or found[1] in positions:
             raise GatewayError("changes.token")
+        positions[found[1]] = int(found[2])
     return positions
 
 

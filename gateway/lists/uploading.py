@@ -59,7 +59,6 @@ class Uploading(Merging):
         parameters = {
             "organisation": organisation,
             "file": str(file_id),
-            "name": file.name,
             "sha256": file.sha256,
             "mode": mode,
         }
@@ -78,8 +77,13 @@ class Uploading(Merging):
     def upload(self, run: Run) -> None:
         """The work itself. A file that was the last one loaded, without a refusal, is recognised and changes nothing."""
         run.stage("Получение файла")
+        file_id = UUID(run.parameters["file"])
+        with run.work.store.begin() as connection:
+            file = files.get(connection, file_id)
+        if file is None:
+            raise GatewayError("object.not-found")
         path = run.folder / "list"
-        files.fetch(run, UUID(run.parameters["file"]), path, run.check)
+        files.fetch(run, file_id, path, run.check)
         if (former := self._former(run)) is not None:
             run.line(KINDS["upload.already"].message.format(operation=former) + "; изменений нет")
             with run.begin() as connection:
@@ -87,13 +91,11 @@ class Uploading(Merging):
                 run.finish(connection)
             return
         run.stage("Чтение файла")
-        opened = list_file.opened(
-            path, run.parameters["name"], archive_bytes=self.settings.archive_bytes, folder=run.folder
-        )
+        opened = list_file.opened(path, file.name, archive_bytes=self.settings.archive_bytes, folder=run.folder)
         with run.begin() as connection:
-            self._merge(run, connection, opened)
+            self._merge(run, connection, opened, file.name)
 
-    def _merge(self, run: Run, connection: Connection, opened: ListFile) -> None:
+    def _merge(self, run: Run, connection: Connection, opened: ListFile, name: str) -> None:
         organisation = run.parameters["organisation"]
         call = errand.call_of(connection, run, CALL)
         call.caller.may_change()
@@ -101,7 +103,7 @@ class Uploading(Merging):
             raise Foreign
         intake = Intake(self, connection, call, organisation, run.id, run)
         intake.read(opened.records())
-        checked = Checked(run.parameters["name"], opened.name, opened.format)
+        checked = Checked(name, opened.name, opened.format)
 
         def finish() -> None:
             queries.supersede(connection, organisation, run.id)

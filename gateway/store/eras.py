@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, text
 
 from gateway.store.engine import Driver, driver_of
@@ -47,10 +49,22 @@ class Era:
 
 
 def current(driver: Driver) -> Era:
-    """The era of the running server, begun here if nobody has begun it yet."""
+    """The era of the running server, begun here if nobody has begun it yet.
+
+    It is begun in a transaction of its own, on a connection of its own where the given one is in a transaction: that may
+    go on for long, and everybody else waits for the era.
+    """
     row = driver.execute(_NEWEST).fetchone()
     if row is not None and row[2]:
         return Era(row[0], row[1])
+    if driver.info.transaction_status is TransactionStatus.IDLE:
+        return _settled(driver)
+    with psycopg.connect(driver.info.dsn, password=driver.info.password, connect_timeout=5, autocommit=True) as apart:
+        return _settled(apart)
+
+
+def _settled(driver: Driver) -> Era:
+    """Only one of those who come at once begins the era."""
     with driver.transaction():
         driver.execute(_ONE_AT_A_TIME)
         row = driver.execute(_NEWEST).fetchone()

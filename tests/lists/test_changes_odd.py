@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -34,6 +36,15 @@ def test_who_left_an_insurer_is_not_lost_when_images_are_forgotten_meanwhile(pla
     with place.store.driver() as driver, pytest.raises(GatewayError) as refusal:
         changes._read(driver, reach, "40001", 10)
     assert refusal.value.code == "changes.token-expired"
+
+
+@pytest.mark.parametrize(
+    "lines", [b"\n" * 60_000, b"400001 1\n", b"\n400001 1", b"400001 1\n\n400002 1", b"\0" * (1 << 24), b" " * 65_537]
+)
+def test_a_small_token_that_makes_much_work_is_refused(lines: bytes) -> None:
+    with pytest.raises(GatewayError) as refusal:
+        Token.parse("1.1-0123abcd.*." + base64.urlsafe_b64encode(zlib.compress(lines, 9)).decode())
+    assert refusal.value.code == "changes.token"
 
 
 @given(

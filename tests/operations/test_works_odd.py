@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from gateway.operations import queries
+from gateway.operations import files, queries, works
 from gateway.operations.model import State
 from gateway.operations.queue import Work
 from gateway.operations.run import Run
@@ -67,3 +67,26 @@ def test_a_folder_that_cannot_be_made_ends_the_work(begin, work: Work, tmp_path:
             break
         begun.run()
     assert begun.now.state is State.FAILED
+
+
+def test_abort_reaches_a_run_that_has_written_a_file(begin, work: Work) -> None:  # noqa: F811
+    """A file names its operation, so the transaction holds a key lock of it: to abort must not wait for that one's end."""
+
+    def body(run: Run) -> None:
+        with run.begin() as connection:
+            with files.Writer(
+                connection, work.settings, name="a.csv", kind="PROTOCOL", owner=run.owner, operation_id=run.id
+            ) as out:
+                out.write(b"a")
+            run.stage("Запрос")
+            connection.execute(text("SELECT pg_sleep(20)"))
+
+    begun = begin(body).run_aside()
+    begun.until(lambda one: one.stage == "Запрос")
+    try:
+        with work.store.begin() as connection:
+            connection.execute(text("SET LOCAL lock_timeout = '3s'"))
+            works.request_abort(connection, begun.id, "mis")
+    finally:
+        found = begun.join().now
+    assert (found.state, found.code) == (State.ABORTED, "operation.aborted")

@@ -283,6 +283,15 @@ def test_organisation_of_a_client_with_several(door: Door) -> None:
     assert code(door("PUT", f"{uuid4()}?organisation={OTHER}", "clinic", content=b"a")) == (404, "object.not-found")
 
 
+@pytest.mark.parametrize("organisation", ["499999", "%00", "400001%00", "..", "%D0%99" * 50])
+@pytest.mark.parametrize("client", ["fund", "region"])
+def test_organisation_that_there_is_not(door: Door, client: str, organisation: str) -> None:
+    file_id = uuid4()
+    answer = door("PUT", f"{file_id}?organisation={organisation}", client, content=b"a")
+    assert code(answer) == (404, "object.not-found")
+    assert code(door("GET", file_id, "fund")) == (404, "object.not-found")
+
+
 def test_streamed_body_and_its_limit(strict: Door) -> None:
     def body(count: int) -> Iterator[bytes]:
         for _ in range(count):

@@ -19,6 +19,8 @@ EXTRA = "outside"
 
 XSD = "http://www.w3.org/2001/XMLSchema"
 TAIL = f"</{ROOT}>\n".encode()
+NUMBERED = f"<{RECORD}><{NUMBER}>%d</{NUMBER}>%b".encode()
+"""A record of its number and the rest of it, the end of its element and of its line included."""
 
 _NEEDED = frozenset({"enp", "diagnosis"})
 _MONTHS_MOST = 24
@@ -85,8 +87,7 @@ _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&#13;", "\r"), ("&amp;", "&"))
 
 def numbered(first: int, lines: Iterable[bytes]) -> list[bytes]:
     """Records of lines that closed lists keep: each without its number and with the end of its element."""
-    start = f"<{RECORD}><{NUMBER}>%d</{NUMBER}>%b\n".encode()
-    return [start % one for one in enumerate(lines, first)]
+    return [NUMBERED % (number, line + b"\n") for number, line in enumerate(lines, first)]
 
 
 def values_of(line: bytes) -> tuple[str | None, ...]:

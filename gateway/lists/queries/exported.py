@@ -49,11 +49,12 @@ def _always(column: Column) -> bool:
 
 
 def _line(start: str, cells: Iterable[_Cell], between: str, end: str) -> str:
-    """The concatenation of a line: a number after ``start``, then cells, each after ``between``.
+    """The concatenation of a line: ``start``, then cells, each after ``between``.
 
     Literals that meet are one, and pieces are joined as a balanced tree: each character is copied few times.
     """
-    pieces, literal = [_quoted(start), "e.number::text"], ""
+    pieces: list[str] = []
+    literal = start
     for cell in cells:
         literal += between
         if cell.always:
@@ -105,9 +106,7 @@ def _xml_cell(column: Column, escaped: bool) -> _Cell:
 
 
 def _xml(escaped: bool) -> str:
-    record, number = listing_xml.RECORD, listing_xml.NUMBER
-    cells = (_xml_cell(column, escaped) for column in _COLUMNS)
-    return _line(f"<{record}><{number}>", (_Cell("''", f"</{number}>", "", True), *cells), "", f"</{record}>\n")
+    return _line("", (_xml_cell(column, escaped) for column in _COLUMNS), "", f"</{listing_xml.RECORD}>\n")
 
 
 _SPACES = " " * len(listing_csv.CONTROLS)
@@ -164,7 +163,8 @@ _CSV_SPECIAL = f"[{listing_csv.SPECIAL}{listing_csv.CONTROLS}]|{_BETWEEN}[{listi
 
 LINE_XML = f"CASE WHEN {_looked_at('')} ~ {_quoted(_XML_SPECIAL)} THEN {_xml(True)} ELSE {_xml(False)} END"
 LINE_CSV = f"CASE WHEN {_looked_at(_BETWEEN)} ~ {_quoted(_CSV_SPECIAL)} THEN {_csv(True)} ELSE {_csv(False)} END"
-LINE_ROW = f"e.number, {LINE_SQL.format(e='e')}"
+LINE_ROW = LINE_SQL.format(e="e")
+"""Lines as COPY sends them. They are numbered by who takes them: a window over every line would cost more."""
 
 
 # which lines ----------------------------------------------------------------------------------------------------------
@@ -182,11 +182,11 @@ _THEN = """
     WHERE f.before IS NOT NULL AND {observed}
 """
 
+# rendering comes after sorting and skipping: OFFSET keeps them apart
 _COUNTED = """
     SELECT {line} FROM (
-        SELECT e.*, :before + row_number() OVER (ORDER BY e.name_key, e.birth_date, e.id) AS number
-        FROM ({standing}) AS e ORDER BY e.name_key, e.birth_date, e.id OFFSET :skip
-    ) AS e ORDER BY e.name_key, e.birth_date, e.id
+        SELECT e.* FROM ({standing}) AS e ORDER BY e.name_key, e.birth_date, e.id OFFSET :skip
+    ) AS e
 """
 
 _FROZEN = f"""
@@ -196,31 +196,32 @@ _FROZEN = f"""
         WHERE b.piece_id = :piece_id AND b.number >= :skip / {BLOCK}
     )
     SELECT {{line}} FROM (
-        SELECT e.*, :before + m.n AS number FROM member m JOIN entry e ON e.id = m.id
+        SELECT e.*, m.n FROM member m JOIN entry e ON e.id = m.id
         WHERE m.n > :skip AND e.organisation = :organisation AND e.seq <= :seq
         UNION ALL
-        SELECT h.*, :before + m.n FROM member m JOIN entry e ON e.id = m.id
+        SELECT h.*, m.n FROM member m JOIN entry e ON e.id = m.id
         LEFT JOIN LATERAL (
             SELECT v.before FROM entry_event v WHERE v.entry_id = m.id AND v.organisation = :organisation
               AND v.before IS NOT NULL AND (v.seq > :seq OR v.kind = 'MOVED_OUT')
             ORDER BY v.seq > :seq DESC, CASE WHEN v.seq > :seq THEN v.seq ELSE -v.seq END LIMIT 1) AS f ON true
         CROSS JOIN LATERAL jsonb_populate_record(NULL::entry, coalesce(f.before, to_jsonb(e))) AS h
         WHERE m.n > :skip AND (e.organisation <> :organisation OR e.seq > :seq)
-    ) AS e ORDER BY e.number
+        ORDER BY n OFFSET 0
+    ) AS e
 """
 
 
 def lines_of_counted(line: str, filters: Mapping[str, Any], *, unchanged: bool) -> str:
-    """The lines of a piece that was only counted, after the first ``skip``, numbered from ``before`` + 1.
+    """The lines of a piece that was only counted, after the first ``skip``.
 
-    ``unchanged``: the list still is what it was. Values: organisation, seq, before, skip and those of the filters.
+    ``unchanged``: the list still is what it was. Values: organisation, seq, skip and those of the filters.
     """
     standing = (_NOW if unchanged else _THEN).format(observed=_observed(_filters(filters)))
     return _COUNTED.format(line=line, standing=standing)
 
 
 def lines_of_frozen(line: str) -> str:
-    """The same of a piece whose members are fixed. Values: piece_id, organisation, seq, before, skip."""
+    """The same of a piece whose members are fixed. Values: piece_id, organisation, seq, skip."""
     return _FROZEN.format(line=line)
 
 
@@ -234,8 +235,8 @@ def copied(query: str, *, binary: bool) -> bytes:
     return f"COPY ({placed}) TO STDOUT ({options})".encode()
 
 
-ONE_VIEW = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-"""What a piece is and its lines are read from one view of the database."""
+ONE_VIEW = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET LOCAL work_mem = '64MB'")
+"""What a piece is and its lines are read from one view of the database; the largest piece is sorted in memory."""
 
 END_VIEW = "COMMIT"
 

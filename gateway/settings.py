@@ -16,7 +16,7 @@ _POSITIVE = (
     "threads", "records_per_page", "requests_per_minute", "snapshot_hours", "body_bytes",
     "body_seconds", "header_seconds", "write_seconds", "xml_depth", "xml_elements", "xml_attributes", "xml_name_chars",
     "hashing_threads", "audit_days", "request_days", "change_days",
-    "file_bytes", "archive_bytes", "upload_days", "download_days", "mailbox_days", "confirmed_days", "operation_days",
+    "file_bytes", "archive_bytes", "upload_days", "download_days", "mailbox_days", "confirmed_days", "operation_days", "operations_per_client",
 )  # fmt: skip
 """Settings that are at least one. Snapshots read the lines that changes kept, so these must be kept longer."""
 
@@ -87,6 +87,7 @@ class Settings:
     mailbox_days: int = _setting(90, "срок хранения файлов абонентского пункта, дней")
     confirmed_days: int = _setting(14, "срок хранения файлов абонентского пункта после подтверждения, дней")
     operation_days: int = _setting(400, "срок хранения операций и их протоколов, дней")
+    operations_per_client: int = _setting(20, "ждущих и идущих операций клиента, не больше")
     smtp_url: str = _setting(
         "", "почтовый сервер для извещений: smtp://имя:пароль@сервер:порт или smtps://…; пусто — без почты"
     )

@@ -6,6 +6,7 @@ line, and a protocol goes into the mailbox of the organisation.
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping
 
 from gateway.access.model import Call
+from gateway.errors import GatewayError
 from gateway.lists import errand, queries, upload_protocol
 from gateway.lists.intake import Intake
 from gateway.lists.merging import Merging
@@ -26,6 +28,7 @@ from gateway.operations.queue import Work, task
 TASK = "lists.aside"
 
 _PORTION = 5_000
+_log = logging.getLogger(__name__)
 
 
 class Unhurried:
@@ -99,8 +102,14 @@ def complete(work: Work) -> None:
     with work.store.begin() as connection:
         groups = queries.waiting(connection)
     for group in groups:
-        with work.store.begin() as connection:
-            feature.complete(connection, group["organisation"], group["operation_id"])
+        try:
+            with work.store.begin() as connection:
+                feature.complete(connection, group["organisation"], group["operation_id"])
+        except GatewayError as refusal:
+            # such as a client that was disabled meanwhile: its lines go on waiting, those of others do not
+            _log.warning(
+                "Отложенные записи не внесены", extra={"operation": str(group["operation_id"]), "code": refusal.code}
+            )
     before = work.clock.now() - timedelta(days=work.settings.operation_days)
     forgotten = True
     while forgotten:

@@ -17,7 +17,8 @@ OPERATOR = 0
 def call_of(connection: Connection, run: Run, operation: str) -> Call:
     """The call of a run: its client as it stands now, or the operator, who sees every list as the fund does.
 
-    ``operation`` is the name in the audit, as in the contract. Raises ``access.denied`` for a client that is gone.
+    ``operation`` is the name in the audit, as in the contract. Raises ``access.denied`` for a client that is
+    gone and ``access.client-disabled``.
     """
     return Call(
         caller=caller_of(connection, run.client_id, run.login),
@@ -31,12 +32,14 @@ def call_of(connection: Connection, run: Run, operation: str) -> Call:
 
 
 def caller_of(connection: Connection, client_id: int | None, login: str) -> Caller:
-    """The client as it stands, disabled or not; the operator where ``client_id`` is absent."""
+    """The client as it stands; the operator where ``client_id`` is absent. Raises ``access.client-disabled``."""
     if client_id is None:
         return Caller(OPERATOR, login, ClientKind.FUND, frozenset(), None, frozenset())
     client = queries.client_of(connection, client_id)
     if client is None:
         raise GatewayError("access.denied")
+    if client["disabled_at"] is not None:
+        raise GatewayError("access.client-disabled")
     return Caller(
         client_id=client["id"],
         login=client["login"],

@@ -100,6 +100,7 @@ class Exporting(Pages):
             client_id=caller.client_id or None,
             login=caller.login,
             trace=call.trace,
+            most=self.settings.operations_per_client,
         )
 
     def _promise(self, connection: Connection, call: Call, wish: Resolved) -> UUID:

@@ -70,6 +70,7 @@ class Uploading(Merging):
             client_id=call.caller.client_id or None,
             login=call.caller.login,
             trace=call.trace,
+            most=self.settings.operations_per_client,
         )
         call.details |= {"operation": str(operation), "file": str(file_id)}
         return operation

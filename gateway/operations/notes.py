@@ -143,13 +143,17 @@ def _noted(work: Work, organisation: str, moment: str) -> tuple[Contact | None, 
         return queries.contact(connection, organisation), found
 
 
+_KINDS = {
+    "EXPORT": "Выгрузка списка", "PROTOCOL": "Протокол", "SIGNATURE": "Подпись", "NOTICE": "Сообщение", "UPLOAD": "Файл",
+}  # fmt: skip
+
 # e-mail ---------------------------------------------------------------------------------------------------------------
 
 
 def message(settings: Settings, contact: Contact, found: Iterable[FileInfo], now: datetime) -> EmailMessage:
-    """The letter: which files, how large, until when."""
+    """The letter: which kinds of files, how large, until when. Not their names: those may be made of a person's name."""
     lines = [
-        f"{one.name} — {one.size} байт, хранится до {one.expires_at.astimezone(now.tzinfo):%d.%m.%Y}\n"
+        f"{_KINDS.get(one.kind, one.kind)}: {one.size} байт, хранится до {one.expires_at.astimezone(now.tzinfo):%d.%m.%Y}\n"
         f"  fileId {one.file_id}\n  SHA-256 {one.sha256}"
         for one in found
     ]
@@ -191,11 +195,10 @@ def _smtp(settings: Settings) -> Iterator[smtplib.SMTP]:
 
 
 def body(organisation: str, found: Iterable[FileInfo]) -> bytes:
-    """The note in JSON: the organisation and its new files."""
+    """The note in JSON: the organisation and its new files, without their names."""
     files = [
         {
             "fileId": str(one.file_id),
-            "fileName": one.name,
             "kind": one.kind,
             "size": one.size,
             "sha256": one.sha256,

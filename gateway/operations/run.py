@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
+import psycopg
 from sqlalchemy import Connection, RowMapping
 from sqlalchemy.exc import DBAPIError
 
@@ -118,7 +119,7 @@ class Run:
                         self._hold(connection)
             except BaseException as error:
                 self.finished = False
-                if isinstance(error, DBAPIError):
+                if isinstance(error, DBAPIError | psycopg.Error):
                     self._watch.flush()
                     self.check()
                 raise

@@ -34,10 +34,16 @@ def start(
     client_id: int | None,
     login: str,
     trace: str,
+    most: int | None = None,
 ) -> UUID:
-    """Begins an operation with the transaction of ``connection``; ``parameters`` are JSON without personal values."""
+    """Begins an operation with the transaction of ``connection``; ``parameters`` are JSON without personal values.
+
+    Raises ``operation.too-many`` for a client that has ``most`` unfinished ones: it would hold up everybody else.
+    """
     if kind not in BODIES:
         raise KeyError(kind)
+    if most is not None and client_id is not None and queries.unfinished(connection, client_id) >= most:
+        raise GatewayError("operation.too-many", limit=most)
     operation_id = uuid4()
     queries.insert_operation(
         connection,

@@ -10,6 +10,9 @@ import psycopg
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
+_KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+"""A server that vanished without a word is noticed within a minute (seconds; the last in milliseconds)."""
+
 Driver = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -27,7 +30,9 @@ class Store:
     def __init__(self, url: str, *, size: int = 8, timeout: float = 10.0, zone: str = "Europe/Moscow") -> None:
         self.url = url
         options = f"-c TimeZone={zone} -c DateStyle=ISO"
-        args: dict[str, Any] = {"connect_args": {"options": options, "connect_timeout": 5, "prepare_threshold": 2}}
+        args: dict[str, Any] = {
+            "connect_args": {"options": options, "connect_timeout": 5, "prepare_threshold": 2, **_KEEPALIVE}
+        }
         if size:
             args |= {"pool_size": size, "max_overflow": 0, "pool_timeout": timeout, "pool_use_lifo": True}
         else:

@@ -65,15 +65,15 @@ def _read(
 ) -> tuple[list[Line], list[bytes], list[bytes], list[tuple[int, Line]]]:
     """The entries as lines, and in the three forms as COPY brings them."""
     source = (
-        "SELECT {line} FROM (SELECT e.*, n::bigint AS number FROM jsonb_array_elements(:rows::jsonb)"
-        " WITH ORDINALITY AS r(v, n), LATERAL jsonb_populate_record(NULL::entry, r.v) AS e) AS e ORDER BY e.number"
+        "SELECT {line} FROM (SELECT e.*, n FROM jsonb_array_elements(:rows::jsonb)"
+        " WITH ORDINALITY AS r(v, n), LATERAL jsonb_populate_record(NULL::entry, r.v) AS e) AS e ORDER BY e.n"
     )
     values = {"rows": json.dumps(entries, default=str)}
 
     def sent(form: readout.Form) -> list:  # type: ignore[type-arg]
         statement = queries.copied(source.replace("{line}", form.sql), binary=form.binary)
-        found = readout._copied(driver, statement, values, binary=form.binary)
-        return [one for rows in found for one in form.fresh(rows)]
+        found = readout.copied(driver, statement, values, binary=form.binary)
+        return form.fresh(1, [row for rows in found for row in rows])
 
     with store.driver() as driver:
         plain = source.replace("{line}", queries.LINE_SQL.format(e="e")).replace(":rows", "%(rows)s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, text
@@ -58,8 +59,6 @@ def _looked_at(connection: Connection) -> int:
 @pytest.mark.parametrize("name", ["list.xml", "7.xml.sig"])
 def test_a_file_appears_without_a_look_at_all_others(store: Store, owner: Store, mailbox: bool, name: str) -> None:
     _many(store, owner)
-    from uuid import UUID
-
     operation_id = UUID(int=1)
     with store.begin() as connection:
         with files.Writer(

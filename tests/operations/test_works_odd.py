@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
+from gateway.errors import GatewayError
 from gateway.operations import files, queries, works
-from gateway.operations.model import State
+from gateway.operations.model import Owner, State
 from gateway.operations.queue import Work
 from gateway.operations.run import Run
 from gateway.store.engine import driver_of
-from tests.operations.test_works import begin, bodies, seen, work  # noqa: F401
+from tests.operations.test_works import begin, bodies, work  # noqa: F401
 
 
 def test_abort_cancels_a_statement_of_the_driver(begin, work: Work, caplog) -> None:  # noqa: F811
@@ -52,7 +54,6 @@ def test_a_line_costs_the_same_however_long_the_protocol_is(begin, work: Work) -
         values = {"id": begun.id, "attempt": 0, "age": 0.0, "level": "INFO", "text": "и ещё"}
         driver_of(connection).execute(queries.ADD_LINE, values)
         assert connection.execute(counted).scalar_one() < 100
-    assert [line for line in begun.lines][-1] != "и ещё"  # a page of the protocol is a thousand lines
 
 
 def test_a_folder_that_cannot_be_made_ends_the_work(begin, work: Work, tmp_path: Path) -> None:  # noqa: F811
@@ -90,3 +91,18 @@ def test_abort_reaches_a_run_that_has_written_a_file(begin, work: Work) -> None:
     finally:
         found = begun.join().now
     assert (found.state, found.code) == (State.ABORTED, "operation.aborted")
+
+
+def test_a_client_may_have_so_many_unfinished_operations(begin, work: Work) -> None:  # noqa: F811
+    begin(lambda run: None)  # registers its kind; the operator's own operations are not counted
+    (kind,) = set(works.BODIES) - {"EXPORT_LIST", "UPLOAD_LIST"}
+
+    def start() -> None:
+        with work.store.begin() as connection:
+            owner = Owner("400001")
+            works.start(connection, kind, {}, owner=owner, client_id=99, login="clinic", trace="t", most=2)
+
+    start()
+    start()
+    with pytest.raises(GatewayError, match=r"operation\.too-many"):
+        start()

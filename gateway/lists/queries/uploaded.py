@@ -22,7 +22,7 @@ from gateway.store.copying import copy_rows
 from gateway.store.engine import driver_of
 
 _CLIENT = text(
-    "SELECT id, login, kind, organisations, insurer, rights, requests_per_minute FROM client WHERE id = :client_id"
+    "SELECT id, login, kind, organisations, insurer, rights, requests_per_minute, disabled_at FROM client WHERE id = :client_id"
 )
 
 

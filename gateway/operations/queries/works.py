@@ -53,7 +53,7 @@ _LINES = text("""
 
 _LOCK = text("""
     SELECT id, kind, state, attempt, losses, abort_at IS NOT NULL AS aborting FROM operation
-    WHERE id = :id FOR UPDATE""")
+    WHERE id = :id FOR NO KEY UPDATE""")
 
 # a new run: the one before, if it broke off, counts as a loss
 _TAKE = text("""
@@ -101,9 +101,10 @@ _STATE = text("""
 
 _ADD_LINE = text("""
     INSERT INTO operation_line (operation_id, number, at, level, text)
-    SELECT :id, coalesce(max(number), 0) + 1, greatest(clock_timestamp() - make_interval(secs => :age), max(at)),
+    SELECT :id, coalesce(last.number, 0) + 1, greatest(clock_timestamp() - make_interval(secs => :age), last.at),
            :level, :text
-    FROM operation_line WHERE operation_id = :id""")
+    FROM (VALUES (1)) one LEFT JOIN LATERAL (
+        SELECT number, at FROM operation_line WHERE operation_id = :id ORDER BY number DESC LIMIT 1) last ON true""")
 
 # open operations that nobody works on: no job waits or runs, and the last sign of life is old; or an abort was
 # requested and the run shows no sign of life to take it
@@ -118,7 +119,7 @@ _STRAY = """
 # who is locked is being looked after
 _STRAYED = text(f"""
     SELECT o.id, o.kind, o.state, o.attempt, o.losses, o.abort_at IS NOT NULL AS aborting {_STRAY}
-    FOR UPDATE OF o SKIP LOCKED""")
+    FOR NO KEY UPDATE OF o SKIP LOCKED""")
 
 # the transaction of a run carries the name of its operation, so that its session can be found and ended when the
 # process is gone or frozen and will not let go of its locks by itself
@@ -158,7 +159,8 @@ ADD_LINE = """
     INSERT INTO operation_line (operation_id, number, at, level, text)
     SELECT run.id, coalesce(last.number, 0) + 1,
            greatest(clock_timestamp() - make_interval(secs => %(age)s), last.at), %(level)s, %(text)s
-    FROM run, (SELECT max(number) AS number, max(at) AS at FROM operation_line WHERE operation_id = %(id)s) last"""
+    FROM run LEFT JOIN LATERAL (
+        SELECT number, at FROM operation_line WHERE operation_id = run.id ORDER BY number DESC LIMIT 1) last ON true"""
 """The same for a line of the protocol; ``age`` in seconds is how long ago it was said."""
 
 
@@ -228,6 +230,15 @@ def _operation(row: RowMapping) -> Operation:
         message=row["message"],
         parameters=row["parameters"],
     )
+
+
+_UNFINISHED = text("SELECT count(*) FROM operation WHERE client_id = :client_id AND state IN ('QUEUED', 'RUNNING')")
+
+
+def unfinished(connection: Connection, client_id: int) -> int:
+    """How many operations of a client wait or run."""
+    found: int = connection.execute(_UNFINISHED, {"client_id": client_id}).scalar_one()
+    return found
 
 
 def operation(connection: Connection, operation_id: UUID) -> Operation | None:

@@ -6,13 +6,14 @@ month. A text that begins as a formula is written in the same way and stays a te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gateway.formats.listing import COLUMNS, Column
 
 BOM = b"\xef\xbb\xbf"
-END = b"\r\n"
+END = "\r\n"
 YES, NO = "да", "нет"
+_NUMBERED = f"%d%b{END}".encode()
 FORMULA = "=+@-"
 """What a formula begins with; the hyphen last, as classes of regular expressions want it."""
 
@@ -25,13 +26,18 @@ _BLANK = dict.fromkeys(map(ord, CONTROLS + "\0"), " ")
 
 def head() -> bytes:
     """The byte order mark and the line of titles."""
-    return BOM + ";".join(_text(column.title) for column in COLUMNS).encode() + END
+    return BOM + ";".join(_text(column.title) for column in COLUMNS).encode() + END.encode()
 
 
 def line(number: int, values: Sequence[str | None]) -> bytes:
     """A record: ``values`` in the order of `COLUMNS` without the number, as lists write them (days ``yyyy-MM-dd``)."""
     cells = [write(value) if value else "" for write, value in zip(_WRITERS, values, strict=True)]
-    return f"{number};{';'.join(cells)}\r\n".encode()
+    return f"{number};{';'.join(cells)}{END}".encode()
+
+
+def numbered(first: int, lines: Iterable[bytes]) -> list[bytes]:
+    """Records of lines without their numbers and without `END`."""
+    return [_NUMBERED % one for one in enumerate(lines, first)]
 
 
 def _text(value: str) -> str:

@@ -19,8 +19,8 @@ EXTRA = "outside"
 
 XSD = "http://www.w3.org/2001/XMLSchema"
 TAIL = f"</{ROOT}>\n".encode()
-NUMBERED = f"<{RECORD}><{NUMBER}>%d</{NUMBER}>%b".encode()
-"""A record of its number and the rest of it, the end of its element and of its line included."""
+END = f"</{RECORD}>\n"
+"""How a record ends. No value holds it: its ``<`` would be written otherwise."""
 
 _NEEDED = frozenset({"enp", "diagnosis"})
 _MONTHS_MOST = 24
@@ -72,7 +72,8 @@ def head(header: ListHeader) -> bytes:
 # stored lines ---------------------------------------------------------------------------------------------------------
 
 _LINE_COLUMNS = COLUMNS[1:]
-_END = f"</{RECORD}>".encode()
+_END = END.rstrip().encode()
+_NUMBERED = f"<{RECORD}><{NUMBER}>%d</{NUMBER}>%b{END}".encode()
 _VALUES = re.compile(
     "".join(
         f"((?:{open_tag(one)}[^<]*{close_tag(one)})*)" if one.kind == "months"
@@ -86,8 +87,13 @@ _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&#13;", "\r"), ("&amp;", "&"))
 
 
 def numbered(first: int, lines: Iterable[bytes]) -> list[bytes]:
-    """Records of lines that closed lists keep: each without its number and with the end of its element."""
-    return [NUMBERED % (number, line + b"\n") for number, line in enumerate(lines, first)]
+    """Records of lines without their numbers and without `END`."""
+    return [_NUMBERED % one for one in enumerate(lines, first)]
+
+
+def sealed(first: int, lines: Iterable[bytes]) -> list[bytes]:
+    """Records of lines that closed lists keep: they end with the end of their element."""
+    return numbered(first, [line.removesuffix(_END) for line in lines])
 
 
 def values_of(line: bytes) -> tuple[str | None, ...]:

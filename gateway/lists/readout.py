@@ -6,20 +6,15 @@ A second thread reads ahead on a connection of its own, so that the database ren
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import queue
-import re
-import select
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import psycopg
-from psycopg.pq.abc import PGconn
 
 from gateway.errors import GatewayError
 from gateway.formats import listing_csv, listing_xml
@@ -27,105 +22,103 @@ from gateway.lists import blocks, queries
 from gateway.lists.choice import FILTERS
 from gateway.lists.model import Line
 from gateway.lists.pages import Head
-from gateway.lists.queries import BLOCK
+from gateway.lists.queries import BLOCK, SLICE
 from gateway.store.engine import Driver, Store
 
 T = TypeVar("T")
 
-Row = bytes | memoryview
 Numbered = tuple[int, Line]
 
-_BATCH = 500
-_AHEAD = 8
-"""Batches that may wait for the caller: the memory of an export does not depend on the list."""
+_AHEAD = 6
+"""Slices that may wait for the caller: the memory of an export does not depend on the list."""
 
-_BLOCKS_AT_ONCE = 8
-_PAUSE_SECONDS = 0.0005
-"""Lets some rows gather in the socket: the server sends every eight, and waking up for them would cost more than they."""
-
+_BLOCKS_AT_ONCE = 4
 _TURN_SECONDS = 0.2
 _CANCEL_SECONDS = 2.0
+
+Values = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Form(Generic[T]):
-    """How lines leave: ``sql`` is what COPY sends of each, ``fresh`` makes records of its rows, and ``sealed`` the same
-    records of the lines that closed lists keep rendered; both are given the number of the first."""
+    """How lines leave. ``fresh`` reads a slice of entries: it is given the query and the number of the first, and returns
+    the records and the key of the last. ``sealed`` makes the same records of the lines that closed lists keep."""
 
-    sql: str
-    binary: bool
-    fresh: Callable[[int, Sequence[Row]], list[T]]
+    fresh: Callable[[Driver, str, Values, int], tuple[list[T], Values]]
     sealed: Callable[[int, Sequence[bytes]], list[T]]
 
 
 # forms ----------------------------------------------------------------------------------------------------------------
 
-_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
-_ESCAPED = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
+
+def _text(
+    line: str, end: str, numbered: Callable[[int, Sequence[bytes]], list[bytes]]
+) -> Callable[[Driver, str, Values, int], tuple[list[bytes], Values]]:
+    """Lines rendered in the database, each with ``end``."""
+    mark = end.encode()
+
+    def read(driver: Driver, entries: str, values: Values, first: int) -> tuple[list[bytes], Values]:
+        found = driver.execute(queries.joined(line, entries), values, binary=True).fetchone()
+        if found is None or found[0] is None:
+            return [], {}
+        body, count, *key = found
+        lines = body.split(mark)
+        if lines.pop() or len(lines) != count:
+            raise LookupError("lines of a slice can not be told apart")
+        return numbered(first, lines), dict(zip(_KEY, key, strict=True))
+
+    return read
 
 
-def _fresh_xml(first: int, rows: Sequence[Row]) -> list[bytes]:
-    return [listing_xml.NUMBERED % (number, bytes(row)) for number, row in enumerate(rows, first)]
+_KEY = ("name_key", "birth_date", "id")
 
 
-def _fresh_csv(first: int, rows: Sequence[Row]) -> list[bytes]:
-    return [b"%d%b" % (number, bytes(row)) for number, row in enumerate(rows, first)]
+def _row(driver: Driver, entries: str, values: Values, first: int) -> tuple[list[Numbered], Values]:
+    found = driver.execute(queries.rows(entries), values).fetchall()
+    if not found:
+        return [], {}
+    width = len(_KEY)
+    records = [(number, tuple(row[width:])) for number, row in enumerate(found, first)]
+    return records, dict(zip(_KEY, found[-1], strict=False))
 
 
 def _sealed_csv(first: int, lines: Sequence[bytes]) -> list[bytes]:
     return [listing_csv.line(number, listing_xml.values_of(line)) for number, line in enumerate(lines, first)]
 
 
-def _fresh_row(first: int, rows: Sequence[Row]) -> list[Numbered]:
-    made: list[Numbered] = []
-    for number, row in enumerate(map(bytes, rows), first):
-        cells = row[:-1].split(b"\t")
-        if b"\\" in row:
-            cells = list(map(_plain, cells))
-        made.append((number, tuple([cell.decode() for cell in cells])))
-    return made
-
-
-def _plain(value: bytes) -> bytes:
-    """A value as it was before COPY."""
-    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), value)
-
-
 def _sealed_row(first: int, lines: Sequence[bytes]) -> list[Numbered]:
     return [(number, listing_xml.values_of(line)) for number, line in enumerate(lines, first)]
 
 
-XML = Form(queries.LINE_XML, True, _fresh_xml, listing_xml.numbered)
-CSV = Form(queries.LINE_CSV, True, _fresh_csv, _sealed_csv)
-ROW = Form(queries.LINE_ROW, False, _fresh_row, _sealed_row)
-"""Numbers and values as text; an absent value may come as an empty one."""
+XML = Form(_text(queries.LINE_XML, listing_xml.END, listing_xml.numbered), listing_xml.sealed)
+CSV = Form(_text(queries.LINE_CSV, listing_csv.END, listing_csv.numbered), _sealed_csv)
+ROW = Form(_row, _sealed_row)
+"""Numbers and values as text."""
 
 
 # reading --------------------------------------------------------------------------------------------------------------
 
 
 def read(driver: Driver, head: Head, start: int, form: Form[T]) -> Iterator[list[T]]:
-    """Records of the list from number ``start`` on, in batches. Raises ``list.snapshot-expired`` where the images that
+    """Records of the list from number ``start`` on, in slices. Raises ``list.snapshot-expired`` where the images that
     tell how lines stood are no longer kept, LookupError if a piece is not whole."""
     before = 0
     for piece_id, end in zip(head.pieces, head.ends, strict=True):
         skip = max(0, start - 1 - before)
         if skip < end - before:
+            source = _sealed if head.edition == "CLOSED" else _living
             found = 0
-            for batch in _piece(driver, head, piece_id, before, skip, form):
-                found += len(batch)
-                yield batch
+            for part in source(driver, head, piece_id, before, skip, form):
+                found += len(part)
+                yield part
             if found != end - before - skip:
                 raise LookupError(f"piece {piece_id} is not whole")
         before = end
 
 
-def _piece(driver: Driver, head: Head, piece_id: int, before: int, skip: int, form: Form[T]) -> Iterator[list[T]]:
-    if head.edition == "CLOSED":
-        yield from _sealed(driver, piece_id, before, skip, form)
-        return
-    for statement in queries.ONE_VIEW:
-        driver.execute(statement)
+def _living(driver: Driver, head: Head, piece_id: int, before: int, skip: int, form: Form[T]) -> Iterator[list[T]]:
+    """A piece whose lines are found by the entries and what was kept of them, on one view of the database."""
+    driver.execute(queries.ONE_VIEW)
     row = driver.execute(queries.PIECE_OF_EXPORT, (piece_id,)).fetchone()
     if row is None:
         raise LookupError("a snapshot names a piece that is gone")
@@ -134,64 +127,26 @@ def _piece(driver: Driver, head: Head, piece_id: int, before: int, skip: int, fo
         raise GatewayError("list.snapshot-expired")
     wish = json.loads(head.choice)
     filters = {name: wish[name] for name in FILTERS if name in wish}
-    if frozen:
-        query = queries.lines_of_frozen(form.sql)
-    else:
-        query = queries.lines_of_counted(form.sql, filters, unchanged=unchanged)
     values = {"piece_id": piece_id, "organisation": organisation, "seq": seq, "skip": skip} | filters
-    number = before + skip + 1
-    for rows in copied(driver, queries.copied(query, binary=form.binary), values, binary=form.binary):
-        yield form.fresh(number, rows)
-        number += len(rows)
+    begun = False
+    while True:
+        if frozen:
+            entries = queries.slice_of_frozen()
+        else:
+            entries = queries.slice_of_counted(filters, unchanged=unchanged, begun=begun)
+        part, key = form.fresh(driver, entries, values, before + values["skip"] + 1)
+        if part:
+            yield part
+        if len(part) < SLICE:
+            break
+        values |= key
+        values["skip"] += len(part)
+        begun = True
     driver.execute(queries.END_VIEW)
 
 
-_SIGNATURE = 19
-"""Bytes of a binary COPY before its first row."""
-
-_PREFIX = 6
-"""Bytes of a binary row of one column before its value: the number of columns and the length."""
-
-
-def copied(driver: Driver, statement: bytes, values: Mapping[str, Any], *, binary: bool) -> Iterator[list[Row]]:
-    """Rows of a COPY of one column in the binary format, or lines of the text format, in batches."""
-    with driver.cursor() as cursor, cursor.copy(statement, values) as copy:
-        rows: Iterator[Row] = _values(driver) if binary else map(bytes, copy)
-        while batch := list(itertools.islice(rows, _BATCH)):
-            yield batch
-        if binary and copy.read():
-            raise LookupError("COPY goes on after its end")
-
-
-def _values(driver: Driver) -> Iterator[memoryview]:
-    """Values of a binary COPY of one column, from libpq itself: half the time of the driver's own loop."""
-    connection = driver.pgconn
-    take, ready = connection.get_copy_data, select.poll()
-    ready.register(connection.socket, select.POLLIN)
-    before = _SIGNATURE + _PREFIX
-    while True:
-        size, data = take(1)
-        if size > before:
-            yield data[before:]
-            before = _PREFIX
-        elif size == 0:
-            ready.poll()
-            time.sleep(_PAUSE_SECONDS)
-            connection.consume_input()
-        elif size > 0:
-            return
-        else:
-            raise _failure(connection)
-
-
-def _failure(connection: PGconn) -> psycopg.Error:
-    result = connection.get_result()
-    if result is None:
-        return psycopg.OperationalError("COPY ended without a result")
-    return psycopg.errors.error_from_result(result)
-
-
-def _sealed(driver: Driver, piece_id: int, before: int, skip: int, form: Form[T]) -> Iterator[list[T]]:
+def _sealed(driver: Driver, head: Head, piece_id: int, before: int, skip: int, form: Form[T]) -> Iterator[list[T]]:
+    """A piece of a closed list: its rendered lines."""
     number = skip // BLOCK
     while found := driver.execute(queries.BODIES, (piece_id, number, _BLOCKS_AT_ONCE)).fetchall():
         for (body,) in found:

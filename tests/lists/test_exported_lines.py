@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.formats import listing_csv, listing_xml
-from gateway.lists import queries, readout
+from gateway.lists import readout
 from gateway.lists.model import Line
 from gateway.services.observation_v1 import RENDER
 from gateway.store.engine import Store

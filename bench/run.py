@@ -26,7 +26,7 @@ from pathlib import Path
 
 import psycopg
 
-from bench import feed, floor, load, plain_spyne, upload
+from bench import export, feed, floor, load, plain_spyne, upload
 from bench.load import Target
 from gateway import settings as configuration
 from gateway import web
@@ -439,6 +439,25 @@ def insured(bench: Bench, count: int) -> None:
         bench.scale = scale
 
 
+def exported(bench: Bench) -> None:
+    """The list of the whole region as files; the second row of a format is beside COPY in the order of the list."""
+    for name, form, per_file, wanted in (
+        ("export_xml", "XML", export.PER_FILE, 0.3),
+        ("export_xml_small_files", "XML", 1000, None),
+        ("export_csv", "CSV", export.PER_FILE, None),
+    ):
+        found = export.measure(
+            bench.url, bench.server.owner_url_of(bench.database), form, bench.rounds, per_file=per_file
+        )  # fmt: skip
+        scale, bench.scale = bench.scale, f"{found.records} записей по {per_file}, память +{found.grown:.0f} МиБ"
+        bench.row(name, found.rate, "зап/с", found.floor, found.ratio, wanted)
+        if form == "XML" and wanted:
+            bench.row("export_xml_vs_ordered", found.rate, "зап/с", found.rate / found.ordered, found.ordered, None)
+        bench.scale = scale
+    ours, theirs, ratio = export.dbf_rates(bench.url, 5000, bench.rounds)
+    bench.row("dbf_write", ours, "зап/с", theirs, ratio, 5)
+
+
 def uploaded(bench: Bench, records: int = 100_000) -> None:
     """A whole list taken over, beside parsing the same file and copying the same rows."""
     found = upload.measure(bench.server, records)
@@ -496,17 +515,19 @@ def main() -> None:
     options.add_argument("--lines", type=int, default=1_000_000, help="строк для загрузки застрахованных")
     options.add_argument("--seconds", type=float, default=3.0)
     options.add_argument("--rounds", type=int, default=7)
-    options.add_argument("--only", choices=("http", "find", "feed", "load", "upload"))
+    options.add_argument("--only", choices=("http", "find", "feed", "load", "upload", "export"))
     given = options.parse_args()
     with filled(Path(given.data), given.persons, given.entries) as (server, database):
         scale = f"{given.persons} лиц, {given.entries} записей"
         bench = Bench(server, database, scale, given.seconds, given.rounds, given.only)
-        if given.only not in ("load", "upload"):
+        if given.only not in ("load", "upload", "export"):
             lists_and_persons(bench)
         if given.only in (None, "load"):
             insured(bench, given.lines)
         if given.only in (None, "upload"):
             uploaded(bench)
+        if given.only in (None, "export"):
+            exported(bench)
     results = HERE / "results.json"
     former = json.loads(results.read_text(encoding="utf-8")) if results.exists() else []
     measured = {row["name"] for row in bench.rows}

@@ -30,7 +30,7 @@ from gateway.errors import GatewayError
 from gateway.lists import Lists
 from gateway.nsi.dictionaries import Nsi
 from gateway.operations import queue, works
-from gateway.services import file_door, integrators, serving
+from gateway.services import file_door, file_visit, integrators, serving
 from gateway.services.connection import Bounds
 from gateway.services.contract import Desk, fault
 from gateway.services.credentials import Proxies
@@ -75,7 +75,7 @@ class Application:
         self._pages = Starlette(routes=self._routes(), lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(file_door.PREFIX):
+        if scope["type"] == "http" and scope["path"].startswith(file_visit.PREFIX):
             await self.files(scope, receive, send)
         elif scope["type"] != "http" or not scope["path"].startswith(SOAP_PREFIX):
             await self._pages(scope, receive, send)

@@ -239,7 +239,8 @@ class Writer:
         return len(content)
 
     def _store(self, count: int) -> None:
-        _add(self._connection, self.file_id, self.size, bytes(self._buffer[:count]))
+        with memoryview(self._buffer) as whole, whole[:count] as content:
+            _add(self._connection, self.file_id, self.size, content)
         del self._buffer[:count]
         self.size += count
 
@@ -292,7 +293,7 @@ def _grown(connection: Connection, settings: Settings, file: Held, content: byte
     )
 
 
-def _add(connection: Connection, file_id: UUID, start: int, content: bytes) -> None:
+def _add(connection: Connection, file_id: UUID, start: int, content: bytes | memoryview) -> None:
     queries.add_part(connection, file_id, start, len(content), zstandard.compress(content, _LEVEL))
 
 

@@ -8,37 +8,33 @@ before; a try that broke off is simply made again.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
-from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
 from gateway import logs, metrics
-from gateway.access import calls, queries
-from gateway.access.model import Attempt, Call, Caller, Credentials, Denied, Foreign, Outcome
+from gateway.access import calls
+from gateway.access.model import Attempt, Call, Caller, Credentials, Denied, Outcome
 from gateway.errors import GatewayError, Side
 from gateway.operations import files
-from gateway.operations.model import FileInfo, Owner
+from gateway.operations.model import FileInfo
 from gateway.services import credentials, file_headers, ownership, transfer
 from gateway.services.contract import Desk
 from gateway.services.edge import Gone, Receive, Scope, Send
 from gateway.services.file_headers import Headers
+from gateway.services.file_putting import Putting
+from gateway.services.file_visit import SERVICE, Visit
 from gateway.store import failures
-from gateway.store.engine import driver_of
 
 T = TypeVar("T")
 
-PREFIX = "/files/"
-SERVICE = "Files"
 THREADS = 3
 """Threads of a process that store and read pieces; each may take a connection."""
 
@@ -50,62 +46,8 @@ SLOWEST = 16 * 1024
 """Bytes a second that a transfer has to reach on the whole."""
 
 _GIVEN_BYTES = 256 * 1024
-_OPERATIONS = {"GET": "GetFile", "HEAD": "GetFile", "PUT": "PutFilePart"}
 
 _log = logging.getLogger("gateway.calls")
-
-
-@dataclass(slots=True)
-class Visit:
-    """A request on its way through the door, for its answer, its record and its line in the log."""
-
-    method: str
-    path: str
-    organisation: str | None
-    headers: dict[str, str]
-    address: str
-    certificate: str | None
-    trace: str = field(default_factory=lambda: uuid4().hex)
-    since: float = field(default_factory=perf_counter)
-    presented: credentials.Presented | None = None
-    known: Call | None = None
-    size: int | None = None
-    bytes_in: int = 0
-    bytes_out: int = 0
-    waited: float = 0.0
-    whole: bool = False
-    begun: bool = False
-    code: str | None = None
-    status: int = 200
-
-    @property
-    def operation(self) -> str:
-        """The operation whose right is needed; empty for a method that there is not."""
-        return _OPERATIONS.get(self.method, "")
-
-    @property
-    def call(self) -> Call:
-        assert self.known is not None
-        return self.known
-
-    @property
-    def file_id(self) -> UUID:
-        """Raises ``object.not-found`` for a path that names no file."""
-        try:
-            return UUID(self.path.removeprefix(PREFIX))
-        except ValueError:
-            raise GatewayError("object.not-found") from None
-
-
-@dataclass(slots=True)
-class Incoming:
-    """A file that is being put: whose it is, and what has come of it. ``known``: it was there before."""
-
-    name: str
-    owner: Owner
-    known: FileInfo | None
-    size: int = 0
-    digest: Any = field(default_factory=hashlib.sha256)
 
 
 class FileDoor:
@@ -113,6 +55,7 @@ class FileDoor:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._putting = Putting(desk)
         self._proxies = credentials.Proxies(desk.settings.trusted_proxies)
         self._certificate_header = desk.settings.certificate_header.lower()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="files")
@@ -268,17 +211,17 @@ class FileDoor:
             raise GatewayError("file.too-large", limit=limit)
         if visit.headers.get("content-encoding", "identity").lower() != "identity":
             raise GatewayError("request.compressed")
-        coming = await self._hop(visit, self._begin, visit)
+        coming = await self._hop(visit, self._putting.begin, visit)
         buffer = bytearray()
         while not visit.whole:
             buffer += await self._received(visit, receive)
             if visit.bytes_in > limit:
                 raise GatewayError("file.too-large", limit=limit)
             while len(buffer) > self._piece:
-                await self._hop(visit, self._store, visit, coming, bytes(buffer[: self._piece]))
+                await self._hop(visit, self._putting.store, visit, coming, bytes(buffer[: self._piece]))
                 del buffer[: self._piece]
         visit.status = 200 if coming.known else 201
-        return await self._hop(visit, self._finish, visit, coming, bytes(buffer))
+        return await self._hop(visit, self._putting.finish, visit, coming, bytes(buffer))
 
     async def _received(self, visit: Visit, receive: Receive) -> bytes:
         """What has come next. Raises ``request.timeout`` for a body that stops or is slower than `SLOWEST` in all."""
@@ -296,82 +239,6 @@ class FileDoor:
         visit.bytes_in += len(content)
         visit.whole = not message.get("more_body", False)
         return content
-
-    def _begin(self, visit: Visit) -> Incoming:
-        """In a thread: whose the file is, and that nothing of an earlier try is left."""
-        file_id, call = visit.file_id, visit.call
-        call.caller.may_change()
-        expected = file_headers.sha256_of(visit.headers)
-        name = files.checked_name(file_headers.name_of(visit.headers) or str(file_id))
-        call.details["file"] = str(file_id)
-        with self._begun() as connection:
-            owner = files.owner_of(connection, file_id)
-            if owner is None:
-                owner = ownership.owner_for(connection, call.caller, visit.organisation)
-            elif not ownership.scope_of(call.caller).sees(owner):
-                raise Foreign()
-            call.organisation = owner.organisation
-            known = files.restart(
-                connection,
-                self._desk.settings,
-                owner=owner,
-                client_id=call.caller.client_id,
-                file_id=file_id,
-                name=name,
-            )
-        if known is not None and expected not in (None, known.sha256):
-            raise GatewayError("file.complete")
-        return Incoming(name, owner, known)
-
-    def _store(self, visit: Visit, coming: Incoming, content: bytes) -> None:
-        """In a thread: the next piece of the body; only counted where the file is there already."""
-        coming.digest.update(content)
-        if coming.known is None:
-            with self._begun() as connection:
-                self._put(connection, visit, coming, content, last=False)
-        coming.size += len(content)
-
-    def _finish(self, visit: Visit, coming: Incoming, content: bytes) -> FileInfo:
-        """In a thread: the last piece, with which the file appears, and the record of the call."""
-
-        def finished(connection: Connection) -> FileInfo:
-            _bound_waits(connection)
-            visit.call.details["length"] = visit.bytes_in
-            if file_headers.sha256_of(visit.headers) not in (None, coming.digest.hexdigest()):
-                raise GatewayError("file.sha256")
-            if coming.known is None:
-                self._put(connection, visit, coming, content, last=True)
-            elif coming.known.sha256 != coming.digest.hexdigest():
-                raise GatewayError("file.complete")
-            file = files.get(connection, visit.file_id)
-            if file is None:
-                raise GatewayError("object.not-found")
-            transfer.note(visit.call, file)
-            return file
-
-        coming.digest.update(content)
-        return calls.read(self._desk.store, visit.call, finished)
-
-    @contextmanager
-    def _begun(self) -> Iterator[Connection]:
-        """A transaction that waits for nobody's lock for long."""
-        with self._desk.store.begin() as connection:
-            _bound_waits(connection)
-            yield connection
-
-    def _put(self, connection: Connection, visit: Visit, coming: Incoming, content: bytes, *, last: bool) -> None:
-        files.put_part(
-            connection,
-            self._desk.settings,
-            owner=coming.owner,
-            client_id=visit.call.caller.client_id,
-            file_id=visit.file_id,
-            name=coming.name,
-            offset=coming.size,
-            content=content,
-            last=last,
-            sha256=coming.digest.hexdigest() if last else None,
-        )
 
     # its answer ------------------------------------------------------------------------------------------------------
 
@@ -448,7 +315,3 @@ async def _until_gone(receive: Receive) -> None:
     """Returns when the client has left; what it still sends is dropped."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _bound_waits(connection: Connection) -> None:
-    queries.bound_waits(driver_of(connection), calls.LOCK_MS, calls.STATEMENT_MS)

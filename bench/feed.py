@@ -67,7 +67,7 @@ def page(driver: Driver, request: etree._Element) -> bytes:
     rows = driver.execute(queries.CHANGES, values).fetchall()
     gone = [row[0] for row in rows if row[1]]
     images = {row[0]: row[2:] for row in driver.execute(queries.IMAGES, {"ids": gone})} if gone else {}
-    body = RENDER_CHANGES([row[4:9] for row in rows], [images[row[0]] if row[1] else row[10:] for row in rows])
+    body = RENDER_CHANGES([row[5:10] for row in rows], [images[row[0]] if row[1] else row[11:] for row in rows])
     driver.execute(floor.AUDIT, ("bench", "GetChanges", None, len(rows)))
     return SERVICE.operations["GetChanges"].encode(ChangePage("0", True, len(rows), body))
 

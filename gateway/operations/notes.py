@@ -1,7 +1,7 @@
 """Notes of new files in a mailbox: by e-mail and by HTTP, to the contact of the organisation, never more than told of.
 
 What appears within a few seconds is one note. `gather` marks the files and defers a job per way, each with retries of its
-own; a note that cannot be delivered harms no file. A note says names, sizes and checksums, nothing of the content.
+own; a note that cannot be delivered harms no file. A note says kinds, sizes and checksums, neither names nor content.
 """
 
 from __future__ import annotations

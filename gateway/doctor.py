@@ -110,5 +110,8 @@ def _processes(connection: Connection, clock: Clock) -> Iterator[Finding]:
         yield Finding(Level.WARNING, f"неудачных заданий: {found.failed}")
     if found.waiting > 100:
         yield Finding(Level.WARNING, f"заданий в очереди: {found.waiting}")
+    if found.aside_since is not None:
+        since = f"{found.aside_since:%d.%m.%Y}"
+        yield Finding(Level.WARNING, f"записей загруженных списков ждут неизвестных лиц: {found.aside}, с {since}")
     if found.sealed_at is not None and clock.now() - found.sealed_at > _SEAL_AGE and found.calendar:
         yield Finding(Level.WARNING, "журнал доступа давно не запечатывался")

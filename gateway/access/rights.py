@@ -9,13 +9,16 @@ from gateway.errors import GatewayError
 READING = frozenset(
     {
         "FindPerson", "GetEntry", "GetPersonEntries", "GetList", "ExportList", "GetChanges", "GetDoctors",
-        "GetDictionary", "GetMyCalls", "ListOperations", "GetOperation", "ListFiles", "GetFile",
+        "GetDictionary", "GetMyCalls", "ListOperations", "GetOperation", "AbortOperation", "ListFiles", "GetFile",
+        "ConfirmFile",
     }
 )  # fmt: skip
+"""With what belongs to reading: to abort an export of one's own and to confirm its files changes no list."""
+
 CHANGING = frozenset(
     {
         "AddEntries", "UpdatePlans", "ConductObservations", "ExcludeEntries", "ChangeDiagnosis", "AnnulEntry",
-        "AnnulVisit", "ReopenEntry", "SaveDoctors", "UploadList", "AbortOperation", "PutFilePart", "ConfirmFile",
+        "AnnulVisit", "ReopenEntry", "SaveDoctors", "UploadList", "PutFilePart",
     }
 )  # fmt: skip
 OPEN = frozenset({"Ping", "GetAllowedOperations", "GetLimits"})

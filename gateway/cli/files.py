@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.operations.model import FileInfo
     from gateway.settings import Settings
+    from gateway.store.engine import Store
 
 _PIECE = 1024 * 1024
 
@@ -59,9 +60,9 @@ def _show(total: int, page: Iterable[FileInfo]) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="куда записать; без него — под своим именем сюда")
 @click.pass_obj
 def file_get(load: Load, file_id: UUID, out: Path | None) -> None:
-    """Записать файл на диск: целиком, с проверкой суммы, или никак."""
+    """Записать файл (и его подпись) на диск: целиком, с проверкой суммы, или никак."""
     from gateway.access import audit
-    from gateway.operations import files
+    from gateway.operations import files, mailbox
 
     with place_of(load) as (place, _):
         store = place.app()
@@ -71,21 +72,34 @@ def file_get(load: Load, file_id: UUID, out: Path | None) -> None:
                 raise GatewayError("object.not-found")
             audit.note(connection, "FileGet", {"file": str(file_id), "organisation": found.owner.organisation})
         goal = out or Path(found.name)
-        if goal.is_dir():
+        folder = goal.is_dir()
+        if folder:
             goal = goal / found.name
-        if out is None and goal.exists():
-            raise click.UsageError(f"Файл {goal} уже есть: укажите --out")
-        part = goal.with_name(f".{file_id}.part")
-        try:
-            files.fetch(store, file_id, part)
-            with part.open("rb") as written:
-                os.fsync(written.fileno())
-            part.replace(goal)
-        except OSError as error:
-            raise click.ClickException(f"Файл {goal} не записан: {error.strerror}") from error
-        finally:
-            part.unlink(missing_ok=True)
-    click.echo(f"Записан {goal}: {found.size} байт, SHA-256 {found.sha256}")
+        if (out is None or folder) and goal.exists():
+            raise click.UsageError(f"Файл {goal} уже есть: назовите другой (--out)")
+        _write(store, found, goal)
+        if found.signature_id is not None:
+            with store.begin() as connection:
+                signature = files.get(connection, found.signature_id)
+            if signature is not None:
+                _write(store, signature, goal.with_name(goal.name + mailbox.SUFFIX))
+
+
+def _write(store: Store, file: FileInfo, goal: Path) -> None:
+    """Writes a file whole or not at all, readable by its owner alone."""
+    from gateway.operations import files
+
+    part = goal.with_name(f".{file.file_id}.part")
+    try:
+        files.fetch(store, file.file_id, part)
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.replace(goal)
+    except OSError as error:
+        raise click.ClickException(f"Файл {goal} не записан: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    click.echo(f"Записан {goal}: {file.size} байт, SHA-256 {file.sha256}")
 
 
 @file_group.command("put")

@@ -68,10 +68,7 @@ def list_export(
     if mailbox is (out is not None):
         raise click.UsageError("Укажите либо --mailbox, либо --out")
     if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise click.UsageError(f"Каталог {out} не создаётся: {error.strerror}") from None
+        _make(out)
     choice = Choice(
         year=year,
         list_type=list_type,
@@ -123,7 +120,7 @@ def list_upload(load: Load, path: Path, organisation: str, out: Path | None) -> 
     from gateway.operations import files
 
     folder = path.parent if out is None else out
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     with place_of(load) as (place, values):
         store, clock = place.app(), clock_of(values)
         with store.begin() as connection:
@@ -169,6 +166,13 @@ def _call(operation: str) -> Call:
     return Call(caller=caller, service="operator", operation=operation, trace=str(uuid4()), at=datetime.now(UTC))
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"Каталог {folder} не создаётся: {error.strerror}") from None
+
+
 def _save(store: Store, made: Sequence[FileInfo], folder: Path, operation_id: UUID, overwrite: bool) -> None:
     """Writes the files into the folder: each whole or not at all, none over another one unless told so."""
     from gateway.operations import files
@@ -179,8 +183,18 @@ def _save(store: Store, made: Sequence[FileInfo], folder: Path, operation_id: UU
             f"Файлов с такими именами уже есть в каталоге: {len(there)}, первый {there[0]}. Укажите другой каталог или"
             f" --overwrite; файлы выгрузки остаются у операции {operation_id}"
         )
+    done = 0
     with click.progressbar(made, label="Запись в каталог", file=sys.stderr) as shown:
         for one in shown:
             part = folder / f".{one.file_id}.part"
-            files.fetch(store, one.file_id, part)
-            part.replace(folder / one.name)
+            try:
+                files.fetch(store, one.file_id, part)
+                part.replace(folder / one.name)
+            except OSError as error:
+                raise click.ClickException(
+                    f"Записано файлов: {done} из {len(made)}, дальше {error.strerror}. Все файлы остаются у операции"
+                    f" {operation_id}: operation show назовёт их, file get запишет"
+                ) from None
+            finally:
+                part.unlink(missing_ok=True)
+            done += 1

@@ -76,6 +76,7 @@ class ListHeader:
     this file in a list of ``total`` records, seen at ``as_of``; ``edition`` CURRENT, or CLOSED with ``closed_at``."""
 
     organisation: str | None
+    insurer: str | None
     period: str
     list_type: str
     edition: str

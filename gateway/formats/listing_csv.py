@@ -36,7 +36,7 @@ def line(number: int, values: Sequence[str | None]) -> bytes:
 
 
 def numbered(first: int, lines: Iterable[bytes]) -> list[bytes]:
-    """Records of lines without their numbers and without `END`."""
+    """Records of lines without their numbers and without the end of line."""
     return [_NUMBERED % one for one in enumerate(lines, first)]
 
 

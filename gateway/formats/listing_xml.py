@@ -19,8 +19,6 @@ EXTRA = "outside"
 
 XSD = "http://www.w3.org/2001/XMLSchema"
 TAIL = f"</{ROOT}>\n".encode()
-END = f"</{RECORD}>\n"
-"""How a record ends. No value holds it: its ``<`` would be written otherwise."""
 
 _NEEDED = frozenset({"enp", "diagnosis"})
 _MONTHS_MOST = 24
@@ -72,8 +70,8 @@ def head(header: ListHeader) -> bytes:
 # stored lines ---------------------------------------------------------------------------------------------------------
 
 _LINE_COLUMNS = COLUMNS[1:]
-_END = END.rstrip().encode()
-_NUMBERED = f"<{RECORD}><{NUMBER}>%d</{NUMBER}>%b{END}".encode()
+_END = f"</{RECORD}>".encode()
+_NUMBERED = f"<{RECORD}><{NUMBER}>%d</{NUMBER}>%b</{RECORD}>\n".encode()
 _VALUES = re.compile(
     "".join(
         f"((?:{open_tag(one)}[^<]*{close_tag(one)})*)" if one.kind == "months"
@@ -87,7 +85,7 @@ _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&#13;", "\r"), ("&amp;", "&"))
 
 
 def numbered(first: int, lines: Iterable[bytes]) -> list[bytes]:
-    """Records of lines without their numbers and without `END`."""
+    """Records of lines without their numbers and without the end of their element."""
     return [_NUMBERED % one for one in enumerate(lines, first)]
 
 

@@ -16,9 +16,6 @@ from xlsxwriter.exceptions import FileCreateError
 from gateway.formats.listing import COLUMNS, Column, ListHeader
 from gateway.formats.listing_csv import NO, YES
 
-ROWS_MOST = 1_048_576
-"""Rows of a sheet, the titles among them."""
-
 _WIDTH_LEAST, _WIDTH_MOST = 8, 32
 _DAY, _TIME = "dd.mm.yyyy", "dd.mm.yyyy hh:mm:ss"
 

@@ -86,7 +86,7 @@ class Exporting(Pages):
         if wish.closed:
             self.closed_pieces(connection, organisation, wish)
         call.details |= {"format": format, "delivery": delivery}
-        return works.start(
+        operation = works.start(
             connection,
             KIND,
             {
@@ -102,6 +102,8 @@ class Exporting(Pages):
             trace=call.trace,
             most=self.settings.operations_per_client,
         )
+        call.details["operation"] = str(operation)
+        return operation
 
     def _promise(self, connection: Connection, call: Call, wish: Resolved) -> UUID:
         """A snapshot that will name the list. It keeps the choice, which may hold an ЕНП and so is no parameter."""
@@ -263,6 +265,7 @@ class _Files:
         head = self._head
         return ListHeader(
             organisation=self._organisation,
+            insurer=self._run.owner.insurer,
             period=str(self._wish.period),
             list_type=self._wish.values["type"],
             edition=head.edition,
@@ -284,8 +287,11 @@ class _Files:
 
 
 def file_name(header: ListHeader, suffix: str) -> str:
-    """``DN_400001_2026-11_OBSERVED_000001-001000.xml``: organisation or ALL, period, type, CLOSED, numbers of records."""
+    """``DN_400001_2026-11_OBSERVED_000001-001000.xml``: organisation or ALL (and ``S`` with the insurer), period, type, CLOSED, numbers of records."""
     first, last = (header.first, header.first + header.records - 1) if header.records else (0, 0)
     width = max(6, len(str(header.total)))
     kind = header.list_type + ("_CLOSED" if header.edition == "CLOSED" else "")
-    return f"DN_{header.organisation or 'ALL'}_{header.period}_{kind}_{first:0{width}}-{last:0{width}}.{suffix}"
+    whose = header.organisation or "ALL"
+    if header.insurer:
+        whose += f"_S{header.insurer}"
+    return f"DN_{whose}_{header.period}_{kind}_{first:0{width}}-{last:0{width}}.{suffix}"

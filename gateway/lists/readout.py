@@ -1,6 +1,6 @@
 """The lines of a named list from one record on, as a stream: what was frozen, whatever has changed since.
 
-A second thread reads ahead on a connection of its own, so that the database renders while the caller writes.
+Other threads read ahead on connections of their own, so that the database renders while the caller writes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import psycopg
+from psycopg.types.string import ByteaBinaryLoader
 
 from gateway.errors import GatewayError
 from gateway.formats import listing_csv, listing_xml
@@ -22,104 +23,108 @@ from gateway.lists import blocks, queries
 from gateway.lists.choice import FILTERS
 from gateway.lists.model import Line
 from gateway.lists.pages import Head
-from gateway.lists.queries import BLOCK, SLICE
+from gateway.lists.queries import BLOCK
 from gateway.store.engine import Driver, Store
 
 T = TypeVar("T")
 
 Numbered = tuple[int, Line]
 
-_AHEAD = 6
-"""Slices that may wait for the caller: the memory of an export does not depend on the list."""
+_BATCH = 500
+_AHEAD = 12
+"""Batches of each reader that may wait for the caller: the memory of an export does not depend on the list."""
+
+_READERS = 2
+"""One piece is rendered while the lines of the one before it are still on their way."""
 
 _BLOCKS_AT_ONCE = 4
 _TURN_SECONDS = 0.2
 _CANCEL_SECONDS = 2.0
 
-Values = dict[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Form(Generic[T]):
-    """How lines leave. ``fresh`` reads a slice of entries: it is given the query and the number of the first, and returns
-    the records and the key of the last. ``sealed`` makes the same records of the lines that closed lists keep."""
+    """How lines leave: ``sql`` is what the database sends of each, ``binary`` tells that it is one text, taken as bytes.
+    ``fresh`` makes records of such rows, ``sealed`` the same records of the lines that closed lists keep rendered; both
+    are given the number of the first."""
 
-    fresh: Callable[[Driver, str, Values, int], tuple[list[T], Values]]
+    sql: str
+    binary: bool
+    fresh: Callable[[int, Sequence[Any]], list[T]]
     sealed: Callable[[int, Sequence[bytes]], list[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is read of a piece: the lines after the first ``skip`` up to ``end``; ``before`` it in the list are so many."""
+
+    piece_id: int
+    before: int
+    skip: int
+    end: int
 
 
 # forms ----------------------------------------------------------------------------------------------------------------
 
 
-def _text(
-    line: str, end: str, numbered: Callable[[int, Sequence[bytes]], list[bytes]]
-) -> Callable[[Driver, str, Values, int], tuple[list[bytes], Values]]:
-    """Lines rendered in the database, each with ``end``."""
-    mark = end.encode()
-
-    def read(driver: Driver, entries: str, values: Values, first: int) -> tuple[list[bytes], Values]:
-        found = driver.execute(queries.joined(line, entries), values, binary=True).fetchone()
-        if found is None or found[0] is None:
-            return [], {}
-        body, count, *key = found
-        lines = body.split(mark)
-        if lines.pop() or len(lines) != count:
-            raise LookupError("lines of a slice can not be told apart")
-        return numbered(first, lines), dict(zip(_KEY, key, strict=True))
-
-    return read
+def _fresh_xml(first: int, rows: Sequence[tuple[bytes]]) -> list[bytes]:
+    return listing_xml.numbered(first, [line for (line,) in rows])
 
 
-_KEY = ("name_key", "birth_date", "id")
-
-
-def _row(driver: Driver, entries: str, values: Values, first: int) -> tuple[list[Numbered], Values]:
-    found = driver.execute(queries.rows(entries), values).fetchall()
-    if not found:
-        return [], {}
-    width = len(_KEY)
-    records = [(number, tuple(row[width:])) for number, row in enumerate(found, first)]
-    return records, dict(zip(_KEY, found[-1], strict=False))
+def _fresh_csv(first: int, rows: Sequence[tuple[bytes]]) -> list[bytes]:
+    return listing_csv.numbered(first, [line for (line,) in rows])
 
 
 def _sealed_csv(first: int, lines: Sequence[bytes]) -> list[bytes]:
     return [listing_csv.line(number, listing_xml.values_of(line)) for number, line in enumerate(lines, first)]
 
 
+def _fresh_row(first: int, rows: Sequence[Line]) -> list[Numbered]:
+    return list(enumerate(rows, first))
+
+
 def _sealed_row(first: int, lines: Sequence[bytes]) -> list[Numbered]:
     return [(number, listing_xml.values_of(line)) for number, line in enumerate(lines, first)]
 
 
-XML = Form(_text(queries.LINE_XML, listing_xml.END, listing_xml.numbered), listing_xml.sealed)
-CSV = Form(_text(queries.LINE_CSV, listing_csv.END, listing_csv.numbered), _sealed_csv)
-ROW = Form(_row, _sealed_row)
+XML = Form(queries.LINE_XML, True, _fresh_xml, listing_xml.sealed)
+CSV = Form(queries.LINE_CSV, True, _fresh_csv, _sealed_csv)
+ROW = Form(queries.LINE_ROW, False, _fresh_row, _sealed_row)
 """Numbers and values as text."""
 
 
 # reading --------------------------------------------------------------------------------------------------------------
 
 
-def read(driver: Driver, head: Head, start: int, form: Form[T]) -> Iterator[list[T]]:
-    """Records of the list from number ``start`` on, in slices. Raises ``list.snapshot-expired`` where the images that
-    tell how lines stood are no longer kept, LookupError if a piece is not whole."""
-    before = 0
+def parts(head: Head, start: int) -> list[Part]:
+    """Where the records from number ``start`` on lie."""
+    found, before = [], 0
     for piece_id, end in zip(head.pieces, head.ends, strict=True):
         skip = max(0, start - 1 - before)
         if skip < end - before:
-            source = _sealed if head.edition == "CLOSED" else _living
-            found = 0
-            for part in source(driver, head, piece_id, before, skip, form):
-                found += len(part)
-                yield part
-            if found != end - before - skip:
-                raise LookupError(f"piece {piece_id} is not whole")
+            found.append(Part(piece_id, before, skip, end - before))
         before = end
+    return found
 
 
-def _living(driver: Driver, head: Head, piece_id: int, before: int, skip: int, form: Form[T]) -> Iterator[list[T]]:
-    """A piece whose lines are found by the entries and what was kept of them, on one view of the database."""
-    driver.execute(queries.ONE_VIEW)
-    row = driver.execute(queries.PIECE_OF_EXPORT, (piece_id,)).fetchone()
+def read(driver: Driver, head: Head, part: Part, form: Form[T]) -> Iterator[list[T]]:
+    """Records of a part in batches. Raises ``list.snapshot-expired`` where the images that tell how lines stood are no
+    longer kept, LookupError if the piece is not whole."""
+    number = part.before + part.skip + 1
+    batches = _sealed(driver, part) if head.edition == "CLOSED" else _living(driver, head, part, form)
+    make = form.sealed if head.edition == "CLOSED" else form.fresh
+    for batch in batches:
+        yield make(number, batch)
+        number += len(batch)
+    if number != part.before + part.end + 1:
+        raise LookupError(f"piece {part.piece_id} is not whole")
+
+
+def _living(driver: Driver, head: Head, part: Part, form: Form[T]) -> Iterator[Sequence[Any]]:
+    """Rows of a piece, found by the entries and what was kept of them, on one view of the database."""
+    for statement in queries.ONE_VIEW:
+        driver.execute(statement)
+    row = driver.execute(queries.PIECE_OF_EXPORT, (part.piece_id,)).fetchone()
     if row is None:
         raise LookupError("a snapshot names a piece that is gone")
     organisation, seq, frozen, kept, unchanged = row
@@ -127,33 +132,28 @@ def _living(driver: Driver, head: Head, piece_id: int, before: int, skip: int, f
         raise GatewayError("list.snapshot-expired")
     wish = json.loads(head.choice)
     filters = {name: wish[name] for name in FILTERS if name in wish}
-    values = {"piece_id": piece_id, "organisation": organisation, "seq": seq, "skip": skip} | filters
-    begun = False
-    while True:
-        if frozen:
-            entries = queries.slice_of_frozen()
-        else:
-            entries = queries.slice_of_counted(filters, unchanged=unchanged, begun=begun)
-        part, key = form.fresh(driver, entries, values, before + values["skip"] + 1)
-        if part:
-            yield part
-        if len(part) < SLICE:
-            break
-        values |= key
-        values["skip"] += len(part)
-        begun = True
+    if frozen:
+        query = queries.lines_of_frozen(form.sql)
+    else:
+        query = queries.lines_of_counted(form.sql, filters, unchanged=unchanged)
+    values = {"piece_id": part.piece_id, "organisation": organisation, "seq": seq, "skip": part.skip} | filters
+    with driver.cursor(name="list_lines") as cursor:
+        if form.binary:
+            cursor.adapters.register_loader("text", ByteaBinaryLoader)
+        cursor.execute(query, values, binary=form.binary)
+        while rows := cursor.fetchmany(_BATCH):
+            yield rows
     driver.execute(queries.END_VIEW)
 
 
-def _sealed(driver: Driver, head: Head, piece_id: int, before: int, skip: int, form: Form[T]) -> Iterator[list[T]]:
-    """A piece of a closed list: its rendered lines."""
-    number = skip // BLOCK
-    while found := driver.execute(queries.BODIES, (piece_id, number, _BLOCKS_AT_ONCE)).fetchall():
+def _sealed(driver: Driver, part: Part) -> Iterator[list[bytes]]:
+    """Rendered lines of a piece of a closed list."""
+    number = part.skip // BLOCK
+    while found := driver.execute(queries.BODIES, (part.piece_id, number, _BLOCKS_AT_ONCE)).fetchall():
         for (body,) in found:
             if body is None:
                 raise GatewayError("list.snapshot-expired")
-            passed = max(0, skip - number * BLOCK)
-            yield form.sealed(before + number * BLOCK + passed + 1, blocks.unpack(body)[passed:])
+            yield blocks.unpack(body)[max(0, part.skip - number * BLOCK) :]
             number += 1
 
 
@@ -165,11 +165,13 @@ class _Left(Exception):
 
 
 class _Reader(Generic[T]):
-    """The thread that reads. It can be stopped while a statement runs that has sent nothing yet."""
+    """A thread that reads parts one after another. It can be stopped while a statement runs that has sent nothing yet."""
 
-    def __init__(self, store: Store, head: Head, start: int, form: Form[T]) -> None:
+    def __init__(self, store: Store, head: Head, parts: Sequence[Part], form: Form[T]) -> None:
         self._store = store
-        self._source = head, start, form
+        self._head = head
+        self._parts = parts
+        self._form = form
         self._waiting: queue.Queue[list[T] | BaseException | None] = queue.Queue(_AHEAD)
         self._left = threading.Event()
         self._lock = threading.Lock()
@@ -178,6 +180,7 @@ class _Reader(Generic[T]):
         self._thread.start()
 
     def take(self, check: Callable[[], None]) -> Iterator[list[T]]:
+        """The batches of the next part."""
         while True:
             try:
                 item = self._waiting.get(timeout=_TURN_SECONDS)
@@ -190,9 +193,11 @@ class _Reader(Generic[T]):
                 raise item
             yield item
 
-    def stop(self) -> None:
-        """Ends the thread. A statement is cancelled only while it is the thread's own: connections are shared."""
+    def leave(self) -> None:
         self._left.set()
+
+    def join(self) -> None:
+        """Waits for the end. A statement is cancelled only while it is the thread's own: connections are shared."""
         self._thread.join(_TURN_SECONDS)
         while self._thread.is_alive():
             with self._lock:
@@ -204,9 +209,10 @@ class _Reader(Generic[T]):
     def _work(self) -> None:
         try:
             with self._store.driver() as driver, self._owning(driver):
-                for batch in read(driver, *self._source):
-                    self._put(batch)
-            self._put(None)
+                for part in self._parts:
+                    for batch in read(driver, self._head, part, self._form):
+                        self._put(batch)
+                    self._put(None)
         except _Left:
             return
         except BaseException as error:
@@ -237,9 +243,16 @@ class _Reader(Generic[T]):
 def ahead(
     store: Store, head: Head, start: int, form: Form[T], check: Callable[[], None]
 ) -> Iterator[Iterator[list[T]]]:
-    """`read` by a thread of its own. ``check`` is called while the caller waits for lines, and may raise."""
-    reader = _Reader(store, head, start, form)
+    """Records from number ``start`` on in batches, read by threads of their own: pieces in turn, handed out in order.
+
+    ``check`` is called while the caller waits for lines, and may raise.
+    """
+    wanted = parts(head, start)
+    readers = [_Reader(store, head, wanted[n::_READERS], form) for n in range(min(_READERS, len(wanted)))]
     try:
-        yield reader.take(check)
+        yield (batch for n in range(len(wanted)) for batch in readers[n % _READERS].take(check))
     finally:
-        reader.stop()
+        for reader in readers:
+            reader.leave()
+        for reader in readers:
+            reader.join()

@@ -193,6 +193,7 @@ def fetch(source: Store | HasWork, file_id: UUID, path: Path, check: Callable[[]
     if found is None:
         raise GatewayError("object.not-found")
     try:
+        path.touch(mode=0o600)  # lists of people are nobody else's to read
         with path.open("wb") as out:
             for piece in pieces(store, found, check):
                 out.write(piece)

@@ -55,7 +55,7 @@ class Undelivered(Exception):
 
 
 def set_contact(connection: Connection, organisation: str, email: str | None, webhook: str | None) -> None:
-    """Where an organisation is told of new files from now on.
+    """Where an organisation is told of new files from now on; an address that is not given stays as it was.
 
     Raises ``client.organisation`` and ``mailbox.contact`` for an address that is none.
     """

@@ -12,7 +12,10 @@ _ROLE = text("""
            has_table_privilege(c.oid, 'UPDATE') OR has_table_privilege(c.oid, 'DELETE') OR has_table_privilege(c.oid, 'TRUNCATE')
     FROM pg_roles, pg_class c WHERE rolname = current_user AND c.oid = 'audit_record'::regclass""")
 
-_WORKERS = text("SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - interval '30 seconds'")
+# a worker shows itself once for long work and once for short jobs
+_WORKERS = text(
+    "SELECT (count(*) + 1) / 2 FROM procrastinate_workers WHERE last_heartbeat > now() - interval '30 seconds'"
+)
 
 _FAILED = text("SELECT count(*) FROM procrastinate_jobs WHERE status = 'failed'")
 
@@ -21,6 +24,8 @@ _WAITING = text("""
     WHERE status = 'todo' AND coalesce(scheduled_at, now()) <= now()""")
 
 _LEADER = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid::bigint = :lock AND granted")
+
+_ASIDE = text("SELECT count(*), min(noted_at) FROM list_aside WHERE settled_at IS NULL")
 
 _SEALED = text("SELECT max(sealed_at) FROM audit_batch")
 
@@ -37,13 +42,16 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Live workers, jobs that failed, jobs that are due and wait, and whether a calendar leads."""
+    """Live workers, jobs that failed, jobs that are due and wait, and whether a calendar leads; lines of
+    uploaded lists that wait for their persons, and since when."""
 
     workers: int
     failed: int
     waiting: int
     calendar: bool
     sealed_at: datetime | None
+    aside: int
+    aside_since: datetime | None
 
 
 def server_version(connection: Connection) -> str:
@@ -55,10 +63,13 @@ def role(connection: Connection) -> Role:
 
 
 def processes(connection: Connection, calendar_lock: int) -> Processes:
+    aside, aside_since = connection.execute(_ASIDE).one()
     return Processes(
         workers=connection.execute(_WORKERS).scalar_one(),
         failed=connection.execute(_FAILED).scalar_one(),
         waiting=connection.execute(_WAITING).scalar_one(),
         calendar=connection.execute(_LEADER, {"lock": calendar_lock}).scalar_one() > 0,
         sealed_at=connection.execute(_SEALED).scalar_one(),
+        aside=aside,
+        aside_since=aside_since,
     )

@@ -3,6 +3,7 @@ half done, an answer is never empty-handed, and clients go on by themselves."""
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import signal
@@ -15,13 +16,14 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+from lxml import etree
 from sqlalchemy import text
 
 from gateway.store.embedded import Server
 from tests import markers
 from tests.acceptance.conftest import migrated
 from tests.acceptance.messages import add, current, people_with
-from tests.serving import CLINIC, Gateway, running_gateway
+from tests.serving import CLINIC, EXCHANGE, OBSERVATION, Gateway, running_gateway, working
 
 BATCH = 10
 
@@ -186,3 +188,83 @@ def test_connections_are_cut_under_load(durable: tuple[Server, Gateway]) -> None
     readers.end()
     check(gateway, writers)
     assert max(writers.gaps) < 10
+
+
+@pytest.mark.trial
+def test_workers_are_killed_while_whole_lists_come_and_go(durable: tuple[Server, Gateway]) -> None:
+    """The processes of the web server die while files come in parts and uploads and exports are asked for; a call without
+    an answer is repeated with its requestId. Every file is whole, every work is done once, the lists are right."""
+    _, gateway = durable
+    stop = threading.Event()
+
+    def kill() -> None:
+        while not stop.wait(random.uniform(0.5, 1.0)):
+            gateway.kill_worker()
+
+    killer = threading.Thread(target=kill)
+    enps = people_with(gateway.store, 1200, CLINIC)
+    with working(gateway):
+        killer.start()
+        try:
+            ended = [send_and_order(gateway, enps[first : first + 300]) for first in range(0, 1200, 300)]
+        finally:
+            stop.set()
+            killer.join()
+    with gateway.owner.begin() as connection:
+        made = connection.execute(text("SELECT kind, state, count(*) FROM operation GROUP BY 1, 2 ORDER BY 1")).all()
+        assert [tuple(row) for row in made] == [("EXPORT_LIST", "DONE", 4), ("UPLOAD_LIST", "DONE", 4)]
+        counts = text(
+            "SELECT (SELECT count(*) FROM file WHERE kind = 'UPLOAD'), (SELECT count(*) FROM file WHERE ready_at IS NULL),"
+            " (SELECT count(*) FROM entry WHERE status = 'OBSERVED')"
+        )
+        assert tuple(connection.execute(counts).one()) == (4, 0, 1200)
+    assert ended == [300, 600, 900, 1200]
+
+
+def send_and_order(gateway: Gateway, enps: list[str]) -> int:
+    """Sends a list in parts, has it taken over and exported; how many records the exported files hold."""
+    rows = "".join(f"{enp};I10;2024-05-06\r\n" for enp in enps)
+    content = f"enp;diagnosis;observedSince\r\n{rows}".encode()
+    file_id, step = "", 2000
+    for offset in range(0, len(content), step):
+        part = base64.b64encode(content[offset : offset + step]).decode()
+        known = f"<fileId>{file_id}</fileId>" if file_id else ""
+        last = str(offset + step >= len(content)).lower()
+        fields = (
+            f"{known}<fileName>list.csv</fileName><offset>{offset}</offset><content>{part}</content><last>{last}</last>"
+        )
+        file_id = str(insisted(gateway, "PutFilePart", fields, EXCHANGE).findtext("{*}fileId"))
+    finished(gateway, insisted(gateway, "UploadList", f"<fileId>{file_id}</fileId>", OBSERVATION))
+    exported = finished(
+        gateway, insisted(gateway, "ExportList", f"{current()}<recordsPerFile>500</recordsPerFile>", OBSERVATION)
+    )
+    return sum(
+        int(name.rpartition("-")[2].partition(".")[0]) - int(name.rpartition("_")[2].partition("-")[0]) + 1
+        for name in (one.findtext("{*}fileName") or "" for one in exported.findall("{*}files"))
+    )
+
+
+def insisted(gateway: Gateway, operation: str, fields: str, namespace: str, *, changes: bool = True) -> etree._Element:
+    """The answer to a call that is repeated, with its requestId, until there is one."""
+    request = f"<requestId>{uuid4()}</requestId>" if changes else ""
+    deadline = time.monotonic() + 60
+    while True:
+        assert time.monotonic() < deadline, "нет ответа 60 с"
+        try:
+            answer = gateway.call(operation, request + fields, namespace=namespace)
+        except httpx.HTTPError:
+            time.sleep(0.1)
+            continue
+        if answer.fault not in ("server.database", "server.busy", "server.error"):
+            return answer.result
+        time.sleep(0.1)
+
+
+def finished(gateway: Gateway, begun: etree._Element) -> etree._Element:
+    """The operation at its end."""
+    asked = f"<operationId>{begun.findtext('{*}operationId')}</operationId>"
+    while True:
+        found = insisted(gateway, "GetOperation", asked, EXCHANGE, changes=False)
+        if found.findtext("{*}operation/{*}state") not in ("QUEUED", "RUNNING"):
+            return found
+        time.sleep(0.1)

@@ -261,7 +261,7 @@ def test_exported_dbf_is_read(tmp_path: Path) -> None:
 
 def test_exported_xml_is_read(tmp_path: Path) -> None:
     now = datetime(2026, 5, 1, tzinfo=UTC)
-    header = ListHeader(None, "2026-05", "OBSERVED", "CURRENT", now, None, "token", 1, 2, 2)
+    header = ListHeader(None, None, "2026-05", "OBSERVED", "CURRENT", now, None, "token", 1, 2, 2)
 
     def element(name: str, value: str) -> str:
         column = next(one for one in COLUMNS if one.name == name)

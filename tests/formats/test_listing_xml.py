@@ -12,7 +12,7 @@ from gateway.formats import listing_xml
 from gateway.formats.listing import COLUMNS, ListHeader
 
 HEADER = ListHeader(
-    "400001", "2026-Q4", "OBSERVED", "CURRENT", datetime(2026, 11, 18, 9, tzinfo=UTC), None, "1.x", 1, 1, 9
+    "400001", None, "2026-Q4", "OBSERVED", "CURRENT", datetime(2026, 11, 18, 9, tzinfo=UTC), None, "1.x", 1, 1, 9
 )
 SCHEMA = etree.XMLSchema(etree.fromstring(listing_xml.schema()))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.types.string import ByteaBinaryLoader
 
 from gateway.formats import listing_csv, listing_xml
 from gateway.lists import readout
@@ -62,12 +64,17 @@ def _in_xml(value: str) -> str:
 def _read(store: Store, entries: list[dict[str, object]]) -> tuple[list[Line], list[bytes], list[bytes]]:
     """The entries as lines, and in the forms that the database renders."""
     source = (
-        "SELECT e.* FROM jsonb_array_elements(:rows::jsonb) WITH ORDINALITY AS r(v, n),"
-        " LATERAL jsonb_populate_record(NULL::entry, r.v) AS e ORDER BY r.n OFFSET 0"
+        "SELECT {line} FROM jsonb_array_elements(%(rows)s::jsonb) WITH ORDINALITY AS r(v, n),"
+        " LATERAL jsonb_populate_record(NULL::entry, r.v) AS e ORDER BY r.n"
     )
-    values = {"rows": json.dumps(entries, default=str)}
+
+    def sent(form: readout.Form[Any]) -> list[Any]:
+        with driver.cursor() as cursor:
+            if form.binary:
+                cursor.adapters.register_loader("text", ByteaBinaryLoader)
+            query = source.replace("{line}", form.sql)
+            found = cursor.execute(query, {"rows": json.dumps(entries, default=str)}, binary=form.binary).fetchall()
+        return form.fresh(1, found)
+
     with store.driver() as driver:
-        rows = readout.ROW.fresh(driver, source, values, 1)[0]
-        xml = readout.XML.fresh(driver, source, values, 1)[0]
-        csv = readout.CSV.fresh(driver, source, values, 1)[0]
-    return [line for _, line in rows], xml, csv
+        return [line for _, line in sent(readout.ROW)], sent(readout.XML), sent(readout.CSV)

@@ -103,6 +103,8 @@ def test_contacts(run: Run, store: Store) -> None:
         "400001\ta@example.org\thttps://example.org/dn\n"
     )
     assert run("mailbox", "contact", "--organisation", "400002", "--email", "b@example.org").exit_code == 0
+    kept = run("mailbox", "contact", "--organisation", "400001", "--webhook", "https://mis.example.org/other")
+    assert "a@example.org" in kept.output
     assert len(run("mailbox", "contact").output.splitlines()) == 2
     assert "mailbox.contact" in run("mailbox", "contact", "--organisation", "400001", "--email", "x").output
     assert "client.organisation" in run("mailbox", "contact", "--organisation", "9", "--email", "a@b").output

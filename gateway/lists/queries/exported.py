@@ -1,7 +1,6 @@
-"""SQL of exports: lines of a frozen list in their order, a slice at a time, rendered in the database or as columns.
+"""SQL of exports: lines of a frozen list in their order, rendered in the database or as columns.
 
-Rendering is concatenation, the fastest way here. Whether anything has to be escaped is asked once per line. A slice of
-rendered lines comes as one value: a row for each would cost as much again on its way.
+Rendering is concatenation, the fastest way here. Whether anything has to be escaped is asked once per line.
 """
 
 from __future__ import annotations
@@ -107,7 +106,7 @@ def _xml_cell(column: Column, escaped: bool) -> _Cell:
 
 
 def _xml(escaped: bool) -> str:
-    return _line("", (_xml_cell(column, escaped) for column in _COLUMNS), "", listing_xml.END)
+    return _line("", (_xml_cell(column, escaped) for column in _COLUMNS), "", "")
 
 
 _SPACES = " " * len(listing_csv.CONTROLS)
@@ -149,7 +148,7 @@ def _csv_text(value: str) -> str:
 
 
 def _csv(escaped: bool) -> str:
-    return _line("", (_csv_cell(column, escaped) for column in _COLUMNS), ";", listing_csv.END)
+    return _line("", (_csv_cell(column, escaped) for column in _COLUMNS), ";", "")
 
 
 def _looked_at(between: str) -> str:
@@ -164,15 +163,12 @@ _CSV_SPECIAL = f"[{listing_csv.SPECIAL}{listing_csv.CONTROLS}]|{_BETWEEN}[{listi
 
 LINE_XML = f"CASE WHEN {_looked_at('')} ~ {_quoted(_XML_SPECIAL)} THEN {_xml(True)} ELSE {_xml(False)} END"
 LINE_CSV = f"CASE WHEN {_looked_at(_BETWEEN)} ~ {_quoted(_CSV_SPECIAL)} THEN {_csv(True)} ELSE {_csv(False)} END"
-"""A line without its number: that is put before it by who takes the lines; here it would need a window over all."""
+LINE_ROW = LINE_SQL.format(e="e")
+"""Lines without their numbers: who takes them counts, a window over all of them would cost more."""
 
 
 # which lines ----------------------------------------------------------------------------------------------------------
 
-SLICE = 4 * BLOCK
-"""Lines a statement."""
-
-_KEY = "e.name_key, e.birth_date, e.id"
 _NOW = "SELECT e.* FROM entry e WHERE {observed}"
 
 # who was under observation at a number of the ledger: as they are, unless changed since, and the others as they were
@@ -186,53 +182,47 @@ _THEN = """
     WHERE f.before IS NOT NULL AND {observed}
 """
 
+# rendering comes after sorting and skipping: OFFSET keeps them apart
+_COUNTED = """
+    SELECT {line} FROM (
+        SELECT e.* FROM ({standing}) AS e ORDER BY e.name_key, e.birth_date, e.id OFFSET :skip
+    ) AS e
+"""
+
 _FROZEN = f"""
     WITH member AS MATERIALIZED (
         SELECT m.id, b.number::bigint * {BLOCK} + m.n AS n
         FROM list_block b, unnest(b.ids) WITH ORDINALITY AS m(id, n)
-        WHERE b.piece_id = :piece_id AND b.number BETWEEN :skip / {BLOCK} AND (:skip + {SLICE}) / {BLOCK}
-    ), taken AS (
-        SELECT * FROM member WHERE n > :skip AND n <= :skip + {SLICE}
+        WHERE b.piece_id = :piece_id AND b.number >= :skip / {BLOCK}
     )
-    SELECT e.*, m.n FROM taken m JOIN entry e ON e.id = m.id WHERE e.organisation = :organisation AND e.seq <= :seq
-    UNION ALL
-    SELECT h.*, m.n FROM taken m JOIN entry e ON e.id = m.id
-    LEFT JOIN LATERAL (
-        SELECT v.before FROM entry_event v WHERE v.entry_id = m.id AND v.organisation = :organisation
-          AND v.before IS NOT NULL AND (v.seq > :seq OR v.kind = 'MOVED_OUT')
-        ORDER BY v.seq > :seq DESC, CASE WHEN v.seq > :seq THEN v.seq ELSE -v.seq END LIMIT 1) AS f ON true
-    CROSS JOIN LATERAL jsonb_populate_record(NULL::entry, coalesce(f.before, to_jsonb(e))) AS h
-    WHERE e.organisation <> :organisation OR e.seq > :seq
-    ORDER BY n OFFSET 0
+    SELECT {{line}} FROM (
+        SELECT e.*, m.n FROM member m JOIN entry e ON e.id = m.id
+        WHERE m.n > :skip AND e.organisation = :organisation AND e.seq <= :seq
+        UNION ALL
+        SELECT h.*, m.n FROM member m JOIN entry e ON e.id = m.id
+        LEFT JOIN LATERAL (
+            SELECT v.before FROM entry_event v WHERE v.entry_id = m.id AND v.organisation = :organisation
+              AND v.before IS NOT NULL AND (v.seq > :seq OR v.kind = 'MOVED_OUT')
+            ORDER BY v.seq > :seq DESC, CASE WHEN v.seq > :seq THEN v.seq ELSE -v.seq END LIMIT 1) AS f ON true
+        CROSS JOIN LATERAL jsonb_populate_record(NULL::entry, coalesce(f.before, to_jsonb(e))) AS h
+        WHERE m.n > :skip AND (e.organisation <> :organisation OR e.seq > :seq)
+        ORDER BY n OFFSET 0
+    ) AS e
 """
 
 
-def slice_of_counted(filters: Mapping[str, Any], *, unchanged: bool, begun: bool) -> str:
-    """Entries of a piece that was only counted, in its order: after the first ``skip``, or where the slices are
-    ``begun`` after the entry with the key ``name_key``, ``birth_date``, ``id``.
+def lines_of_counted(line: str, filters: Mapping[str, Any], *, unchanged: bool) -> str:
+    """The lines of a piece that was only counted, after the first ``skip``.
 
-    ``unchanged``: the list still is what it was. Values: organisation, seq and those of the filters.
+    ``unchanged``: the list still is what it was. Values: organisation, seq, skip and those of the filters.
     """
     standing = (_NOW if unchanged else _THEN).format(observed=_observed(_filters(filters)))
-    after = f"WHERE ({_KEY}) > (:name_key, CAST(:birth_date AS date), CAST(:id AS bigint))" if begun else ""
-    skip = "" if begun else " OFFSET :skip"
-    return f"SELECT e.* FROM ({standing}) AS e {after} ORDER BY {_KEY} LIMIT {SLICE}{skip}"
+    return _placed(_COUNTED.format(line=line, standing=standing))
 
 
-def slice_of_frozen() -> str:
-    """The same of a piece whose members are fixed, after the first ``skip``. Values: piece_id, organisation, seq."""
-    return _FROZEN
-
-
-def joined(line: str, entries: str) -> str:
-    """Lines of a slice in one value of bytes (absent if there are none), how many, and the key of the last."""
-    last = ", ".join(f"(array_agg({field}))[count(*)]" for field in ("e.name_key", "e.birth_date", "e.id"))
-    return _placed(f"SELECT convert_to(string_agg({line}, ''), 'UTF8'), count(*), {last} FROM ({entries}) AS e")
-
-
-def rows(entries: str) -> str:
-    """Lines of a slice as texts, after the key."""
-    return _placed(f"SELECT {_KEY}, {LINE_SQL.format(e='e')} FROM ({entries}) AS e")
+def lines_of_frozen(line: str) -> str:
+    """The same of a piece whose members are fixed. Values: piece_id, organisation, seq, skip."""
+    return _placed(_FROZEN.format(line=line))
 
 
 def _placed(query: str) -> str:
@@ -240,8 +230,8 @@ def _placed(query: str) -> str:
     return re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", query)
 
 
-ONE_VIEW = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-"""What a piece is and its lines are read from one view of the database."""
+ONE_VIEW = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET LOCAL work_mem = '64MB'")
+"""What a piece is and its lines are read from one view of the database; the largest piece is sorted in memory."""
 
 END_VIEW = "COMMIT"
 

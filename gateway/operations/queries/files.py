@@ -132,7 +132,9 @@ _CONTACTS = text("SELECT organisation, email, webhook FROM mailbox_contact ORDER
 _IS_ORGANISATION = text("SELECT 1 FROM organisation WHERE code = :organisation")
 _SET_CONTACT = text("""
     INSERT INTO mailbox_contact (organisation, email, webhook) VALUES (:organisation, :email, :webhook)
-    ON CONFLICT (organisation) DO UPDATE SET email = excluded.email, webhook = excluded.webhook""")
+    ON CONFLICT (organisation) DO UPDATE SET
+        email = coalesce(excluded.email, mailbox_contact.email),
+        webhook = coalesce(excluded.webhook, mailbox_contact.webhook)""")
 _DROP_CONTACT = text("DELETE FROM mailbox_contact WHERE organisation = :organisation")
 
 # whoever makes a file appear holds the key shared until its commit, so that no note is written while one is about to

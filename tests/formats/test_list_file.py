@@ -273,7 +273,7 @@ def test_exported_xml_is_read(tmp_path: Path) -> None:
         "".join(element(column.name, value) for column, value in zip(COLUMNS[1:], row, strict=True) if value)
         for row in _ROWS
     ]
-    body = listing_xml.numbered(1, [f"{line}</{listing_xml.RECORD}>".encode() for line in lines])
+    body = listing_xml.sealed(1, [f"{line}</{listing_xml.RECORD}>".encode() for line in lines])
     assert read(tmp_path, listing_xml.head(header) + b"".join(body) + listing_xml.TAIL) == _WANTED
 
 

@@ -111,4 +111,4 @@ def test_contacts(run: Run, store: Store) -> None:
     assert run("mailbox", "contact", "--remove").exit_code == 2
     assert run("mailbox", "contact", "--organisation", "400001", "--remove").output == "Извещать некого\n"
     assert "object.not-found" in run("mailbox", "contact", "--organisation", "400001", "--remove").output
-    assert notes(store) == ["MailboxContact"] * 3
+    assert notes(store) == ["MailboxContact"] * 4

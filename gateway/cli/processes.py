@@ -67,7 +67,7 @@ def worker(load: Load, concurrency: int) -> None:
     with place_of(lambda: values) as (place, _):
         owner = place.owner(2) if place.has_owner else None
         # long work reads on one connection while it writes on another
-        Worker(Work(place.app(2 * concurrency + 6), owner, values, clock_of(values)), concurrency=concurrency).run()
+        Worker(Work(place.app(3 * concurrency + 6), owner, values, clock_of(values)), concurrency=concurrency).run()
 
 
 @main.command()

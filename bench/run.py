@@ -461,10 +461,10 @@ def exported(bench: Bench) -> None:
 def uploaded(bench: Bench, records: int = 100_000) -> None:
     """A whole list taken over, beside parsing the same file and copying the same rows."""
     found = upload.measure(bench.server, records)
-    scale, bench.scale = bench.scale, f"{records} записей GSM"
+    said = f"{records} записей GSM, под замком {found.locked:.1f} с, память +{found.grown:.0f} МиБ"
+    scale, bench.scale = bench.scale, said
     bench.row("upload_list", found.rate, "зап/с", found.floor, found.rate / found.floor, None)
     bench.scale = scale
-    print(f"{'':28} под замком списка {found.locked:.1f} с, прирост памяти {found.grown:.0f} МиБ", flush=True)
 
 
 def _lines(path: Path) -> int:

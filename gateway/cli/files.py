@@ -116,19 +116,19 @@ def file_put(load: Load, path: Path, organisation: str) -> None:
         mailbox.require_organisation(connection, organisation)
         for one in (path, signature):
             if one == path or one.is_file():
-                file_id = _put(connection, values, one, organisation)
+                file_id = put(connection, values, one, organisation, "NOTICE", mailbox=True)
                 audit.note(connection, "FilePut", {"file": str(file_id), "organisation": organisation})
                 click.echo(f"{one.name}\t{file_id}")
 
 
-def _put(connection: Connection, values: Settings, path: Path, organisation: str) -> UUID:
-    """Streams a local file into the mailbox within the transaction."""
+def put(connection: Connection, values: Settings, path: Path, organisation: str, kind: str, *, mailbox: bool) -> UUID:
+    """Streams a local file in within the transaction, for the organisation."""
     from gateway.operations import files
     from gateway.operations.model import Owner
 
     with (
         path.open("rb") as source,
-        files.Writer(connection, values, name=path.name, kind="NOTICE", owner=Owner(organisation), mailbox=True) as out,
+        files.Writer(connection, values, name=path.name, kind=kind, owner=Owner(organisation), mailbox=mailbox) as out,
     ):
         while content := source.read(_PIECE):
             out.write(content)

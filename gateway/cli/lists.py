@@ -14,14 +14,10 @@ import click
 from gateway.cli.root import Load, clock_of, main, operator, place_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from gateway.access.model import Call
     from gateway.operations.model import FileInfo
-    from gateway.settings import Settings
     from gateway.store.engine import Store
 
-_PIECE = 1024 * 1024
 _REFUSED = 3
 """The exit code where records of a list were refused."""
 
@@ -114,17 +110,19 @@ def list_upload(load: Load, path: Path, organisation: str, out: Path | None) -> 
     Код выхода: 0 — приняты все записи, 3 — часть записей отклонена (они в протоколах), 1 — файл не загружен.
     """
     from gateway.access import audit
+    from gateway.cli.files import put
     from gateway.cli.work import follow
     from gateway.lists import Lists, queries
     from gateway.nsi.dictionaries import Nsi
-    from gateway.operations import files
+    from gateway.operations import files, mailbox
 
     folder = path.parent if out is None else out
     _make(folder)
     with place_of(load) as (place, values):
         store, clock = place.app(), clock_of(values)
         with store.begin() as connection:
-            file_id = _put(connection, values, path, organisation)
+            mailbox.require_organisation(connection, organisation)
+            file_id = put(connection, values, path, organisation, files.UPLOAD, mailbox=False)
             operation_id = Lists(values, Nsi(store, clock), clock).request_upload(
                 connection, _call("UploadList"), organisation, file_id
             )
@@ -141,21 +139,6 @@ def list_upload(load: Load, path: Path, organisation: str, out: Path | None) -> 
         click.echo(f"Отклонено записей: {refused}")
     if refused:
         raise click.exceptions.Exit(_REFUSED)
-
-
-def _put(connection: Connection, values: Settings, path: Path, organisation: str) -> UUID:
-    """Streams a local file in, as the organisation would have sent it. Raises ``client.organisation``."""
-    from gateway.operations import files, mailbox
-    from gateway.operations.model import Owner
-
-    mailbox.require_organisation(connection, organisation)
-    with (
-        path.open("rb") as source,
-        files.Writer(connection, values, name=path.name, kind=files.UPLOAD, owner=Owner(organisation)) as out,
-    ):
-        while content := source.read(_PIECE):
-            out.write(content)
-    return out.file_id
 
 
 def _call(operation: str) -> Call:

@@ -88,7 +88,8 @@ class Model:
             return "exclusion.date-before"
         if record["enp"] == self.elsewhere and record["diagnosis"] == "I10" and not (until and until <= DAYS[2]):
             return "observation.elsewhere"
-        if any(line.lasts and line.lasts > since and not (until and line.since >= until) for line in past):
+        lasted = [(line.since, line.lasts) for line in past if line.lasts and line.lasts > line.since]
+        if any(lasts > since and not (until and began >= until) for began, lasts in lasted):
             return "observation.overlap"
         self.lines.append(
             Line(record["enp"], record["diagnosis"], record["name"], since, record["plan"] or (), end, until)

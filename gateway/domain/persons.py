@@ -83,6 +83,11 @@ def make_enp(region: int, birth_date: date, sex: int, serial: int) -> str:
     return body + str(-total % 10)
 
 
+def enp_sex(enp: str) -> int:
+    """The sex that an ЕНП of the published structure carries: 1 male, 2 female."""
+    return 1 if 99 - int(enp[8:10]) > 50 else 2
+
+
 def make_snils(number: int) -> str:
     """The 11 digits of the СНИЛС with this number, 1..999999999."""
     digits = f"{number:09d}"

@@ -1,4 +1,4 @@
-"""ZIP archives from strangers: one data file, perhaps its detached signature ``NAME.sig`` beside it, and nothing else.
+"""ZIP archives from strangers: one data file or a pair, perhaps the detached signature ``NAME.sig`` of each, nothing else.
 
 The format is APPNOTE.TXT 6.3.3 as МИС write it: stored or deflated, with or without ZIP64 fields and data descriptors,
 names in UTF-8 or, where bit 11 does not say so, cp866. Whatever says two things in two places is refused: what another
@@ -65,32 +65,46 @@ def unpacked(path: Path, folder: Path, *, archive_bytes: int) -> tuple[Path, str
 
     Raises ``file.archive``; what was written then is not to be used. ``archive_bytes`` bounds the content.
     """
+    return _unpacked(path, folder, archive_bytes, 1)[0]
+
+
+def unpacked_pair(path: Path, folder: Path, *, archive_bytes: int) -> list[tuple[Path, str]]:
+    """The same for an archive of exactly two data files, whose contents together ``archive_bytes`` bounds."""
+    return _unpacked(path, folder, archive_bytes, 2)
+
+
+def _unpacked(path: Path, folder: Path, archive_bytes: int, count: int) -> list[tuple[Path, str]]:
+    made = []
     with path.open("rb") as source:
-        entries, directory = _directory(source)
-        data, signature = _chosen(entries)
-        if data.size > archive_bytes:
+        entries, directory = _directory(source, count)
+        data, signatures = _chosen(entries, count)
+        if sum(entry.size for entry in data) > archive_bytes:
             raise _refused(f"содержимое больше {archive_bytes} байт")
         starts = _checked(source, entries, directory)
-        if signature is not None:
+        for signature in signatures:
             if signature.size > SIGNATURE_BYTES:
                 raise _refused(f"подпись больше {SIGNATURE_BYTES} байт")
             for _ in _content(source, signature, starts[signature.offset]):
                 pass
         folder.mkdir(parents=True, exist_ok=True)
-        target = folder / "content"
-        with target.open("wb") as out:
-            for piece in _content(source, data, starts[data.offset]):
-                if not out.tell() and piece.startswith(_ARCHIVES):
-                    raise _refused("архив внутри архива")
-                out.write(piece)
-    return target, data.name
+        for number, entry in enumerate(data):
+            target = folder / ("content" if not number else f"content{number}")
+            with target.open("wb") as out:
+                for piece in _content(source, entry, starts[entry.offset]):
+                    if not out.tell() and piece.startswith(_ARCHIVES):
+                        raise _refused("архив внутри архива")
+                    out.write(piece)
+            made.append((target, entry.name))
+    return made
 
 
-def _directory(source: BinaryIO) -> tuple[list[_Entry], int]:
+def _directory(source: BinaryIO, wanted: int) -> tuple[list[_Entry], int]:
     """The entries, and where the central directory begins: up to there everything must belong to an entry."""
     end, count, size, start = _end(source)
     if count > ENTRIES_MOST:
-        raise _refused(f"в архиве {count} файлов, а нужен один")
+        raise _refused(
+            f"в архиве {count} файлов, а нужен один" if wanted == 1 else f"в архиве {count} файлов, а не два"
+        )
     if count == 0:
         raise _refused("архив пуст")
     if start + size != end or size > ENTRIES_MOST * (_COMMENT + 46):
@@ -193,8 +207,8 @@ def _decoded(name: bytes, flags: int) -> str:
         raise _refused("имя файла не читается") from None
 
 
-def _chosen(entries: list[_Entry]) -> tuple[_Entry, _Entry | None]:
-    """The data file and its signature."""
+def _chosen(entries: list[_Entry], count: int) -> tuple[list[_Entry], list[_Entry]]:
+    """The data files and their signatures."""
     if any(entry.raw_name == b"[Content_Types].xml" for entry in entries):
         raise GatewayError("file.format", what="книга Excel: сохраните лист в CSV")
     for entry in entries:
@@ -203,13 +217,16 @@ def _chosen(entries: list[_Entry]) -> tuple[_Entry, _Entry | None]:
     names = {entry.name.casefold(): entry for entry in entries}
     if len(names) != len(entries):
         raise _refused("имя файла повторяется")
-    data = [entry for name, entry in names.items() if not name.endswith(".sig")]
-    if len(data) != 1 or len(entries) > 2:
-        raise _refused(f"в архиве {len(entries)} файлов, а нужен один файл списка и, если есть, подпись к нему")
-    signature = names.get(f"{data[0].name.casefold()}.sig")
-    if len(entries) == 2 and signature is None:
+    data = {name: entry for name, entry in names.items() if not name.endswith(".sig")}
+    if len(data) != count or len(entries) > 2 * count:
+        wanted = (
+            "нужен один файл списка и, если есть, подпись к нему" if count == 1 else "нужны медицинский и персональный"
+        )
+        raise _refused(f"в архиве {len(entries)} файлов, а {wanted}")
+    signatures = [entry for name, entry in names.items() if name not in data]
+    if any(entry.name.casefold()[: -len(".sig")] not in data for entry in signatures):
         raise _refused("имя подписи не равно имени файла с добавлением .sig")
-    return data[0], signature
+    return list(data.values()), signatures
 
 
 def _fault(entry: _Entry) -> str | None:

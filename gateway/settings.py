@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -17,11 +18,23 @@ _POSITIVE = (
     "body_seconds", "header_seconds", "write_seconds", "xml_depth", "xml_elements", "xml_attributes", "xml_name_chars",
     "hashing_threads", "audit_days", "request_days", "change_days",
     "file_bytes", "archive_bytes", "upload_days", "download_days", "mailbox_days", "confirmed_days", "operation_days", "operations_per_client",
+    "ferzl_seconds", "ferzl_concurrency", "ferzl_poll_seconds", "ferzl_wait_hours",
 )  # fmt: skip
 """Settings that are at least one. Snapshots read the lines that changes kept, so these must be kept longer."""
 
+_PERCENT = ("brake_share", "brake_shrink", "brake_unusable")
+_VERSION = re.compile(r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){0,3})?")
+
+_EMAIL = re.compile(r"[^@\s<>,;:\"()\[\]\\]{1,64}@[A-Za-z0-9.-]{1,253}")
+_WEBHOOK = re.compile(r"https?://[!-.0-~][!-~]{0,499}")
+
 FILE_PART_MOST = 7_000_000
 """Bytes that in base64 stay under the 10 MB of one text that XML parsers take."""
+
+
+def addresses(text: str) -> list[str]:
+    """The addresses of a setting that lists them with commas."""
+    return [one.strip() for one in text.split(",") if one.strip()]
 
 
 def _is_zone(name: str) -> bool:
@@ -93,6 +106,37 @@ class Settings:
     )
     mail_from: str = _setting("", "адрес отправителя извещений")
     webhook_secret: str = _setting("", "ключ подписи извещений HTTP (HMAC-SHA256); пусто — без подписи")
+    ferzl_url: str = _setting("", "адрес службы ФЕРЗЛ mpiPersonInfoService; пусто — сверки с застрахованными нет")
+    ferzl_bulk_url: str = _setting("", "адрес службы ФЕРЗЛ mpiAsyncOperationsService; пусто — тот же, что ferzl_url")
+    ferzl_version: str = _setting("", "версия в пространствах имён ФЕРЗЛ: пусто (2023), 3.6, 4.5, 24.1.2")
+    ferzl_nobody: str = _setting(
+        "409.00.1", "коды отказов ФЕРЗЛ, которые значат «лицо не найдено», через запятую; прочие отказы — не ответ"
+    )
+    ferzl_token: str = _setting("", "ключ доступа к ФЕРЗЛ (X-Auth-Token), если не задан файл")
+    ferzl_token_file: str = _setting("", "файл с ключом доступа к ФЕРЗЛ; читается заново при каждом вызове")
+    ferzl_seconds: int = _setting(60, "сколько ждать ответа ФЕРЗЛ, с")
+    ferzl_concurrency: int = _setting(8, "одновременных вопросов к ФЕРЗЛ о лицах")
+    ferzl_poll_seconds: int = _setting(900, "как часто спрашивать ФЕРЗЛ о готовности начатого запроса, с")
+    ferzl_wait_hours: int = _setting(48, "сколько ждать начатый запрос ФЕРЗЛ, часов; дольше — сверка не выполнена")
+    brake_share: int = _setting(5, "тормоз сверки: процент списка, больше которого он не теряет без решения оператора")
+    brake_count: int = _setting(10, "тормоз сверки: записей списка, до которых процент не важен")
+    brake_shrink: int = _setting(3, "тормоз сверки: на сколько процентов может уменьшиться выписка прикреплений")
+    brake_unusable: int = _setting(20, "тормоз сверки: процент ответов о лицах, которые нельзя использовать")
+    ident_url: str = _setting("", "адрес службы идентификации ЕИС ОМС Санкт-Петербурга (doIdentification)")
+    ident_login: str = _setting("", "имя для службы идентификации")
+    ident_password: str = _setting("", "пароль для службы идентификации")
+    search_upstream: Literal["off", "ferzl", "ident"] = _setting(
+        "off", "искать неизвестное лицо во внешнем источнике: off — нет, ferzl — ФЕРЗЛ, ident — служба идентификации"
+    )
+    search_seconds: float = _setting(2.0, "сколько ждать внешний источник при поиске лица, с")
+    monthly_day: int = _setting(
+        5, "день месяца (1..28), в который календарь начинает обработку прошедшего месяца, в 02:00"
+    )
+    monthly_format: Literal["XML", "CSV", "XLSX", "DBF"] = _setting(
+        "XML", "формат закрытых списков, которые кладутся в абонентские пункты: XML, CSV, XLSX, DBF"
+    )
+    alert_emails: str = _setting("", "кому писать о неполадках: адреса почты через запятую; пусто — никому")
+    alert_webhook: str = _setting("", "адрес HTTP, по которому сообщается о неполадках; пусто — не сообщается")
     log_level: str = _setting("INFO", "уровень журнала процесса")
 
     def __post_init__(self) -> None:
@@ -106,6 +150,15 @@ class Settings:
             "workers": self.workers >= 0,
             "guess_delay_seconds": self.guess_delay_seconds >= 0,
             "time_zone": _is_zone(self.time_zone),
+            "ferzl_version": bool(_VERSION.fullmatch(self.ferzl_version)),
+            "search_upstream": self.search_upstream in ("off", "ferzl", "ident"),
+            "monthly_day": 1 <= self.monthly_day <= 28,
+            "monthly_format": self.monthly_format in ("XML", "CSV", "XLSX", "DBF"),
+            "alert_emails": all(_EMAIL.fullmatch(one) for one in addresses(self.alert_emails)),
+            "alert_webhook": not self.alert_webhook or bool(_WEBHOOK.fullmatch(self.alert_webhook)),
+            "search_seconds": 0 < self.search_seconds <= 10,
+            **{name: 0 <= getattr(self, name) <= 100 for name in _PERCENT},
+            "brake_count": self.brake_count >= 0,
             **{name: getattr(self, name) >= 1 for name in _POSITIVE},
         }
         checks["change_days"] = checks["change_days"] and self.change_days * 24 > self.snapshot_hours

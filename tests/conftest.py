@@ -118,9 +118,8 @@ def _drop(server: Server | ForeignServer, name: str) -> None:
         admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
 
 
-@pytest.fixture
-def make_database(server: Server | ForeignServer) -> Iterator[Callable[..., str]]:
-    """Makes databases that vanish after the test: `make_database()` is empty, `make_database(template)` a copy."""
+def _databases(server: Server | ForeignServer) -> Iterator[Callable[..., str]]:
+    """Makes databases that vanish at the end: `make_database()` is empty, `make_database(template)` a copy."""
     made: list[str] = []
 
     def make(source: str | None = None) -> str:
@@ -133,6 +132,11 @@ def make_database(server: Server | ForeignServer) -> Iterator[Callable[..., str]
     yield make
     for name in made:
         _drop(server, name)
+
+
+make_database = pytest.fixture(_databases, name="make_database")
+make_database_once = pytest.fixture(_databases, name="make_database_once", scope="module")
+"""The same for what the tests of one file copy."""
 
 
 @pytest.fixture

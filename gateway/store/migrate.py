@@ -18,6 +18,7 @@ OLDEST_SERVER = 15
 _LOCK = 7_305_001
 _APPEND_ONLY = ("audit_record", "audit_batch")
 _READ_ONLY = ("alembic_version", "installation")
+_SCRATCH = ("attachment_line",)
 
 
 def _config() -> Config:
@@ -98,6 +99,7 @@ def grant(connection: Connection, app_role: str) -> None:
         f"GRANT USAGE ON SCHEMA public TO {role}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
         f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}",
+        f"GRANT TRUNCATE ON {', '.join(_SCRATCH)} TO {role}",
         f"REVOKE UPDATE, DELETE ON {', '.join(_APPEND_ONLY)} FROM {role}",
         f"REVOKE INSERT, UPDATE, DELETE ON {', '.join(_READ_ONLY)} FROM {role}",
     ):

@@ -8,8 +8,10 @@ whatever happens, the indexes are there after it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+import psycopg
 from psycopg import sql
 
 from gateway.store.engine import Driver
@@ -96,6 +98,8 @@ def memory(driver: Driver) -> None:
         "work_mem = '256MB'",
         "maintenance_work_mem = '512MB'",
         "max_parallel_maintenance_workers = 2",
-        "temp_buffers = '64MB'",
     ):
         driver.execute(f"SET LOCAL {setting}".encode())
+    # a session that had a temporary table before keeps the room it gave them then
+    with suppress(psycopg.errors.InvalidParameterValue), driver.transaction():
+        driver.execute(b"SET LOCAL temp_buffers = '64MB'")

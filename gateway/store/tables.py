@@ -20,6 +20,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Numeric,
     SmallInteger,
     Table,
     Text,
@@ -116,11 +117,15 @@ person = Table(
     Column("attached_since", Date),
     Column("source", Text, nullable=False, server_default=text("'LOCAL'")),
     Column("as_of", _Time, nullable=False, server_default=_NOW),
+    Column("successor_id", BigInteger, ForeignKey("person.id")),
+    Column("successor_at", _Time),
     Index("person_enp_key", "enp", unique=True),
     Index("person_snils_idx", "snils", postgresql_where=text("snils IS NOT NULL")),
     Index("person_name_key_birth_date_idx", "name_key", "birth_date"),
+    Index("person_successor_id_idx", "successor_id", postgresql_where=text("successor_id IS NOT NULL")),
     postgresql_with={"fillfactor": 80},
-    comment="Insured persons of the region (РС ЕРЗЛ); as_of is when the source last confirmed the row",
+    comment="Insured persons of the region (РС ЕРЗЛ); as_of is when the source last confirmed the row. A number that was"
+    " merged goes on as successor_id, never itself merged, as we know since successor_at",
 )
 
 # dictionaries ---------------------------------------------------------------------------------------------------------
@@ -332,7 +337,7 @@ observation_segment = Table(
     "observation_segment",
     metadata,
     _id(),
-    Column("entry_id", BigInteger, ForeignKey("entry.id"), nullable=False, index=True),
+    Column("entry_id", BigInteger, ForeignKey("entry.id"), nullable=False),
     Column("person_id", BigInteger, nullable=False),
     Column("diagnosis_key", Text, nullable=False),
     Column("diagnosis", Text, nullable=False),
@@ -352,6 +357,11 @@ observation_segment = Table(
         (text("daterange(since, until)"), "&&"),
         using="gist",
         name="observation_segment_overlap",
+    ),
+    Index(
+        "observation_segment_entry_id_idx",
+        "entry_id",
+        postgresql_include=["person_id", "organisation", "diagnosis", "since", "until", "true_from"],
     ),
     comment="Observation as a chain of dated segments [since, until): effective days, never inside a closed month; true_* are the real days",
 )
@@ -373,6 +383,13 @@ visit = Table(
     Column("annulled_at", _Time),
     Column("annul_reason", Text),
     Index("visit_organisation_effective_on_idx", "organisation", "effective_on"),
+    Index(
+        "visit_year_entry_id_idx",
+        text("(extract(year FROM effective_on)::int)"),
+        "entry_id",
+        "effective_on",
+        postgresql_include=["attempt", "recorded_at", "annulled_at"],
+    ),
     comment="Проведение ДН: dispensary visits and attempts («не явился»); effective_on is the day they count on in lists",
 )
 
@@ -599,4 +616,271 @@ job_run = Table(
     Column("started_at", _Time, nullable=False, server_default=_NOW),
     Column("started_by", Text, nullable=False),
     comment="One row per job and period: what makes a second run impossible",
+)
+
+# monthly truth --------------------------------------------------------------------------------------------------------
+
+reconcile = Table(
+    "reconcile",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("period", Integer, nullable=False),
+    Column(
+        "state",
+        Text,
+        CheckConstraint("state IN ('GATHERING', 'PLANNED', 'BRAKED', 'APPLIED', 'REFUSED')", name="state"),
+        nullable=False,
+        server_default=text("'GATHERING'"),
+    ),
+    Column("dry", Boolean, nullable=False, server_default=text("false")),
+    Column("counts", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("brake", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("created_at", _Time, nullable=False, server_default=_NOW),
+    Column("planned_at", _Time),
+    Column("decided_at", _Time),
+    Column("decided_by", Text),
+    Column("applied_at", _Time),
+    Index("reconcile_kind_period_idx", "kind", "period"),
+    comment="A monthly comparison of lists with a source; id is its operation's. A braked plan waits for a decision",
+)
+
+reconcile_token = Table(
+    "reconcile_token",
+    metadata,
+    Column("reconcile_id", UUID(as_uuid=True), ForeignKey("reconcile.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("token", Text, nullable=False),
+    Column("asked_at", _Time, nullable=False, server_default=_NOW),
+    Column("done_at", _Time),
+    comment="Tokens of started requests of the source, polled until they are done, by whichever process",
+)
+
+reconcile_fact = Table(
+    "reconcile_fact",
+    metadata,
+    Column("reconcile_id", UUID(as_uuid=True), ForeignKey("reconcile.id", ondelete="CASCADE"), primary_key=True),
+    Column("person_id", BigInteger, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("finding", Text),
+    Column("since", Date),
+    Column("organisation", Text),
+    Column("insurer", Text),
+    Column("successor_id", BigInteger),
+    Column("facts", JSONB),
+    Column("code", Text),
+    Column("asked_at", _Time),
+    Index("reconcile_fact_open_idx", "reconcile_id", "person_id", postgresql_where=text("asked_at IS NULL")),
+    comment="People whom the source is asked about one by one: why, and what it answered when",
+)
+
+reconcile_change = Table(
+    "reconcile_change",
+    metadata,
+    Column("reconcile_id", UUID(as_uuid=True), ForeignKey("reconcile.id", ondelete="CASCADE"), primary_key=True),
+    Column("entry_id", BigInteger, primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("former", Text, nullable=False),
+    Column("organisation", Text),
+    Column("true_on", Date, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("reason", Text),
+    Column("applied", Boolean, nullable=False, server_default=text("false")),
+    comment="What a comparison means for entries: END, MOVE, MERGE, RETURN are applied, REPORT is only told",
+)
+
+attachment_line = Table(
+    "attachment_line",
+    metadata,
+    Column("enp", Text, nullable=False),
+    Column("organisation", Text, nullable=False),
+    Column("since", Date, nullable=False),
+    Column("insurer", Text),
+    prefixes=["UNLOGGED"],
+    comment="The extract of attachments of the comparison that runs: primary clinics in force",
+)
+
+upstream_state = Table(
+    "upstream_state",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("open_until", _Time),
+    Column("changed_at", _Time, nullable=False, server_default=_NOW),
+    comment="The breaker of an upstream service, shared by all processes: failures in a row, and until when it is not asked",
+)
+
+mark_file = Table(
+    "mark_file",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column(
+        "state", Text, CheckConstraint("state IN ('TAKEN', 'BACK', 'SAME', 'REFUSED')", name="state"), nullable=False
+    ),
+    Column("code", Text),
+    Column("organisation", Text),
+    Column("year", Integer),
+    Column("month", Integer),
+    Column("account", Text),
+    Column("account_number", Text),
+    Column("account_date", Date),
+    Column("file_id", UUID(as_uuid=True), index=True),
+    Column("operation_id", UUID(as_uuid=True), nullable=False),
+    Column("counts", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("taken_at", _Time, nullable=False, server_default=_NOW),
+    Index("mark_file_taken_key", "sha256", unique=True, postgresql_where=text("state = 'TAKEN'")),
+    Index("mark_file_name_idx", "name"),
+    Index("mark_file_account_idx", "organisation", "year", "account"),
+    comment="Registers of accounts that marks were read from: an account is the record CODE of its organisation and year",
+)
+
+mark = Table(
+    "mark",
+    metadata,
+    _id(),
+    Column("file_id", BigInteger, ForeignKey("mark_file.id"), nullable=False),
+    Column("case_id", Text, nullable=False),
+    Column("episode", Text, nullable=False),
+    Column("carrier", Text, CheckConstraint("carrier IN ('DN', 'PR_D_N', 'PR_DS2_N')", name="carrier"), nullable=False),
+    Column("code", SmallInteger, nullable=False),
+    Column("organisation", Text, nullable=False),
+    Column("enp", Text),
+    Column("person_id", BigInteger, index=True),
+    Column("diagnosis", Text, nullable=False),
+    Column("marked_on", Date, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("entry_id", BigInteger, index=True),
+    Column("recorded_at", _Time, nullable=False, server_default=_NOW),
+    Column("taken_back_at", _Time),
+    Column("taken_back_by", Text),
+    Column("taken_back_reason", Text),
+    Index("mark_file_id_case_id_idx", "file_id", "case_id"),
+    Index("mark_aside_idx", "enp", postgresql_where=text("step = 'ASIDE' AND taken_back_at IS NULL")),
+    comment="Marks of dispensary observation in registers, each with its case, its day and what it did to which entry",
+)
+
+care_event = Table(
+    "care_event",
+    metadata,
+    _id(),
+    Column("file_id", BigInteger, ForeignKey("mark_file.id"), nullable=False),
+    Column("case_id", Text, nullable=False),
+    Column("episode", Text, nullable=False),
+    Column(
+        "kind",
+        Text,
+        CheckConstraint("kind IN ('DN_VISIT', 'DN_SERVICE', 'EXAMINATION', 'TREATMENT')", name="kind"),
+        nullable=False,
+    ),
+    Column("service", Text),
+    Column("organisation", Text, nullable=False),
+    Column("enp", Text),
+    Column("person_id", BigInteger),
+    Column("diagnosis", Text, nullable=False),
+    Column("cared_on", Date, nullable=False),
+    Column("recorded_at", _Time, nullable=False, server_default=_NOW),
+    Column("taken_back_at", _Time),
+    Index("care_event_file_id_case_id_idx", "file_id", "case_id"),
+    Index("care_event_kind_cared_on_idx", "kind", "cared_on"),
+    Index("care_event_person_id_idx", "person_id"),
+    Index("care_event_aside_idx", "enp", postgresql_where=text("person_id IS NULL AND taken_back_at IS NULL")),
+    comment="What registers say was done for people, for the indicators: visits and services of dispensary observation, examinations and treatments of oncology diagnoses",
+)
+
+indicator_target = Table(
+    "indicator_target",
+    metadata,
+    Column("indicator", Text, nullable=False),
+    Column("year", SmallInteger, nullable=False),
+    Column("month", SmallInteger, CheckConstraint("month BETWEEN 1 AND 12", name="month"), nullable=False),
+    Column("organisation", Text, ForeignKey("organisation.code")),
+    Column("target", Numeric(5, 2), CheckConstraint("target BETWEEN 0 AND 100", name="target"), nullable=False),
+    Column("loaded_at", _Time, nullable=False, server_default=_NOW),
+    UniqueConstraint("indicator", "year", "month", "organisation", postgresql_nulls_not_distinct=True),
+    comment="What an indicator shall reach by the end of a month, in percent: of the region, or of one organisation",
+)
+
+indicator_people = Table(
+    "indicator_people",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("client_id", BigInteger, nullable=False),
+    Column("choice", Text, nullable=False),
+    Column("as_of", _Time, nullable=False, index=True),
+    Column("persons", ARRAY(BigInteger), nullable=False),
+    comment="Whom the first page of GetIndicatorPersons found, by name, for the pages that follow",
+)
+
+month_run = Table(
+    "month_run",
+    metadata,
+    Column("month", Integer, primary_key=True, autoincrement=False),
+    Column(
+        "step",
+        Text,
+        CheckConstraint("step IN ('INSURED', 'MARKS', 'CLOSE', 'EXPORTS')", name="step"),
+        nullable=False,
+        server_default=text("'INSURED'"),
+    ),
+    Column(
+        "state",
+        Text,
+        CheckConstraint("state IN ('RUNNING', 'BRAKED', 'FAILED', 'DONE')", name="state"),
+        nullable=False,
+        server_default=text("'RUNNING'"),
+    ),
+    Column("code", Text),
+    Column("began_at", _Time, nullable=False, server_default=_NOW),
+    Column("changed_at", _Time, nullable=False, server_default=_NOW),
+    comment="The monthly work, one row per month whatever happens: the step it is at, and whether that waits, has failed or all is done",
+)
+
+month_step = Table(
+    "month_step",
+    metadata,
+    Column("month", Integer, ForeignKey("month_run.month"), primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("organisation", Text, primary_key=True, server_default=text("''")),
+    Column("operation_id", UUID(as_uuid=True)),
+    Column("tries", Integer, nullable=False, server_default=text("1")),
+    Column(
+        "state",
+        Text,
+        CheckConstraint("state IN ('RUNNING', 'BRAKED', 'FAILED', 'DONE', 'PASSED')", name="state"),
+        nullable=False,
+        server_default=text("'RUNNING'"),
+    ),
+    Column("code", Text),
+    Column("began_at", _Time, nullable=False, server_default=_NOW),
+    Column("ended_at", _Time),
+    comment="Steps of the monthly work with the operations that do them; exports have a row per organisation",
+)
+
+alert = Table(
+    "alert",
+    metadata,
+    _id(),
+    Column("key", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("began_at", _Time, nullable=False, server_default=_NOW),
+    Column("ended_at", _Time),
+    Index("alert_open_key", "key", unique=True, postgresql_where=text("ended_at IS NULL")),
+    Index("alert_key_detail_idx", "key", "detail"),
+    comment="Troubles that the operator was told of: one open row per trouble, so that none is told twice",
+)
+
+alert_note = Table(
+    "alert_note",
+    metadata,
+    _id(),
+    Column("lines", JSONB, nullable=False),
+    Column("made_at", _Time, nullable=False, server_default=_NOW),
+    Column("mailed_at", _Time),
+    Column("called_at", _Time),
+    comment="What is told at once, and which way has taken it",
 )

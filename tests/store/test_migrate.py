@@ -15,7 +15,7 @@ from gateway.store.embedded import APP
 from gateway.store.engine import Store, driver_of
 from gateway.store.tables import metadata
 
-STEPS = ["0001", "0002", "0003", "0004"]
+STEPS = ["0001", "0002", "0003", "0004", "0005"]
 
 CATALOG = {
     "columns": """
@@ -131,6 +131,7 @@ def test_rights_of_the_application(store) -> None:
         "audit_batch": {"SELECT", "INSERT"},
         "alembic_version": {"SELECT"},
         "installation": {"SELECT"},
+        "attachment_line": {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"},
     }
     rights = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
     with store.driver() as driver:

@@ -139,6 +139,14 @@ class Call:
     records: int | None = None
     details: dict[str, Any] = field(default_factory=dict)
     audited: bool = False
+    note: str | None = None
+    """What the answer should say beside its content, in Russian."""
+
+    unanswered: frozenset[str] = frozenset()
+    """Numbers of people whom a source outside could not be asked about."""
+
+    learned: frozenset[str] = frozenset()
+    """Numbers of people who became known in this call, from a source outside."""
 
     def covers(self, persons: Iterable[int]) -> None:
         """Adds the persons whose data this call read or changed."""

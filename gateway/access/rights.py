@@ -10,7 +10,7 @@ READING = frozenset(
     {
         "FindPerson", "GetEntry", "GetPersonEntries", "GetList", "ExportList", "GetChanges", "GetDoctors",
         "GetDictionary", "GetMyCalls", "ListOperations", "GetOperation", "AbortOperation", "ListFiles", "GetFile",
-        "ConfirmFile",
+        "ConfirmFile", "GetIndicator", "GetIndicatorPersons",
     }
 )  # fmt: skip
 """With what belongs to reading: to abort an export of one's own and to confirm its files changes no list."""

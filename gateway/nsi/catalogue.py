@@ -70,6 +70,7 @@ ALL = _by_name(
         Dictionary("SPECIALTIES", "Медицинские специальности (V021)"),
         Dictionary("LIST_TYPES", "Типы списков", codes=frozenset(_LIST_TYPES)),
         Dictionary("DIAGNOSIS_GROUPS", "Группы диагнозов"),
+        Dictionary("INDICATORS", "Показатели диспансерного наблюдения"),
         Dictionary("ORGANISATIONS", "Медицинские организации", flags=("primary_care",), shipped=False),
         Dictionary("INSURERS", "Страховые медицинские организации", shipped=False),
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from gateway.domain import diagnoses
+from gateway.domain import diagnoses, indicators
 from gateway.errors import GatewayError
 from gateway.nsi.catalogue import PROFILES, TABLES, Dictionary, Item
 from gateway.nsi.sources import CODE_LENGTH, Source, day_of, refusal
@@ -125,8 +125,19 @@ def _are_ranges(text: str) -> bool:
         return False
 
 
+def _is_care(text: str) -> bool:
+    try:
+        return bool(indicators.care_of(text))
+    except ValueError:
+        return False
+
+
 _CHECKS: dict[tuple[str, str], Callable[[str], bool]] = {
     ("DIAGNOSIS_GROUPS", "ranges"): _are_ranges,
+    ("INDICATORS", "ranges"): _are_ranges,
+    ("INDICATORS", "care"): _is_care,
+    ("INDICATORS", "match"): indicators.Match.__members__.__contains__,
+    ("INDICATORS", "attribution"): indicators.Attribution.__members__.__contains__,
     ("SPECIALTIES", "profile"): PROFILES.__contains__,
 }
 
@@ -143,3 +154,13 @@ def check_whole(dictionary: Dictionary, items: Iterable[Item]) -> None:
         raise refusal("нет столбца ranges")
     if dictionary.name == "DIAGNOSIS_GROUPS" and all(item.attributes.get("ranges") for item in items):
         raise refusal("нет группы без диапазонов — для прочих диагнозов")
+    if dictionary.name == "INDICATORS":
+        _check_indicators(items)
+
+
+def _check_indicators(items: Iterable[Item]) -> None:
+    for item in items:
+        if missing := [name for name in ("care", "match", "attribution") if not item.attributes.get(name)]:
+            raise refusal(f"не заполнено: {', '.join(missing)}", code=item.code)
+        if bool(item.attributes.get("ranges")) == bool(item.attributes.get("group")):
+            raise refusal("нужно одно из двух: ranges или group", code=item.code)

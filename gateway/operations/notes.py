@@ -125,8 +125,7 @@ def mail(work: Work, organisation: str, moment: str) -> None:
     if not work.settings.smtp_url:
         _log.warning("Извещение не отправлено: не задан почтовый сервер (smtp_url)")
         return
-    with _smtp(work.settings) as server:
-        server.send_message(message(work.settings, contact, found, work.clock.now()))
+    send(work.settings, message(work.settings, contact, found, work.clock.now()))
 
 
 @task(CALL, attempts=_ATTEMPTS)
@@ -166,6 +165,12 @@ def message(settings: Settings, contact: Contact, found: Iterable[FileInfo], now
     how = "Получите их операциями ListFiles и GetFile и подтвердите операцией ConfirmFile."
     letter.set_content("\n".join(["В абонентский пункт поступили файлы:", "", *lines, "", how, ""]))
     return letter
+
+
+def send(settings: Settings, letter: EmailMessage) -> None:
+    """Hands a letter to the mail server of ``smtp_url``."""
+    with _smtp(settings) as server:
+        server.send_message(letter)
 
 
 @contextmanager

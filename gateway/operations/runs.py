@@ -30,6 +30,9 @@ LOSSES = 5
 FAULTS = 3
 """The same for runs that end with an unexpected error."""
 
+_FINAL = frozenset({"server.disk-full", "upstream.off", "upstream.endless"})
+"""Failures of the server's side that another run would only meet again."""
+
 _STRAY_SECONDS = 30.0
 _UNKNOWN_SECONDS = 30.0
 _PORTION = 1_000
@@ -112,7 +115,7 @@ def _perform(run: Run) -> str:
 def _fail(run: Run, error: Exception) -> str:
     """Ends the run as its error deserves: a refusal is final, what a repeat may mend is repeated."""
     refusal = _named(error)
-    final = refusal is not None and (refusal.kind.side is not Side.SERVER or refusal.code == "server.disk-full")
+    final = refusal is not None and (refusal.kind.side is not Side.SERVER or refusal.code in _FINAL)
     if not final:
         _log.error("Операция не выполнена", exc_info=error, extra={"operation": run.kind})
     if failures.is_lost(error):

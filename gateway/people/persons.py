@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from gateway.access import audit
 from gateway.access.model import Call, ClientKind
 from gateway.domain.persons import enp_error, name_key, snils_digits, snils_error
 from gateway.errors import FieldError, GatewayError, field_error
-from gateway.people import queries
+from gateway.people import queries, sources
 from gateway.people.names import tidy
+from gateway.people.sources import PersonSource, Wanted
 from gateway.store import failures
 from gateway.store.engine import Store
 
@@ -64,11 +66,15 @@ class FoundPerson:
     observed: tuple[Observed, ...] = ()
 
 
-def find(store: Store, call: Call, criteria: Criteria, limit: int | None = None) -> list[FoundPerson]:
+def find(
+    store: Store, call: Call, criteria: Criteria, limit: int | None = None, source: PersonSource | None = None
+) -> list[FoundPerson]:
     """Persons by exact criteria, by name; whoever observes or attaches them. An insurer finds only its insured.
 
     ``limit`` is 1..100, 20 if absent. `observed` holds entries of the caller's own organisations (all for the fund and
     an insurer). One statement reads and leaves the audit record, so ``call.audited`` is set.
+
+    Whom nobody knows here is looked for in ``source``; where that does not answer, ``call.note`` says so.
 
     Raises ``search.criteria``, ``field.range`` for the limit, and the codes of ЕНП and СНИЛС.
     """
@@ -79,12 +85,32 @@ def find(store: Store, call: Call, criteria: Criteria, limit: int | None = None)
     bounded = call.caller.kind is ClientKind.MO
     if call.caller.kind is ClientKind.INSURER:
         conditions["insurer"] = call.caller.insurer or ""
-    values = audit.parameters(call) | conditions
-    values |= {"limit": limit, "organisations": list(call.caller.organisations)}
+    bounds = {"limit": limit, "organisations": list(call.caller.organisations)}
     statement = queries.find(tuple(conditions), bounded)
-    rows = failures.on_driver(store, lambda driver: driver.execute(statement, values, prepare=True).fetchall())
+
+    def read(final: bool) -> list[Any]:
+        values = audit.parameters(call) | conditions | bounds | {"final": final}
+        return failures.on_driver(store, lambda driver: driver.execute(statement, values, prepare=True).fetchall())
+
+    rows = read(source is None)
+    if not rows and source is not None:
+        heard = sources.learn(store, source, [_wanted(criteria)])
+        call.details["upstream"] = "unanswered" if heard.unanswered else f"found {len(heard.persons)}"
+        call.note = sources.UNANSWERED if heard.unanswered else None
+        rows = read(True)
     call.audited = True
     return [FoundPerson(*(*person, _observed(observed))) for *person, observed in rows]
+
+
+def _wanted(criteria: Criteria) -> Wanted:
+    return Wanted(
+        enp=criteria.enp or None,
+        snils=snils_digits(criteria.snils) if criteria.snils else None,
+        last_name=tidy(criteria.last_name or "") or None,
+        first_name=tidy(criteria.first_name or "") or None,
+        middle_name=tidy(criteria.middle_name or "") or None,
+        birth_date=criteria.birth_date.isoformat() if criteria.birth_date else None,
+    )
 
 
 def _conditions(criteria: Criteria) -> dict[str, object]:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import Date, Text
 
 from gateway.access import audit
@@ -99,24 +99,35 @@ CONDITIONS = {
     "birth_date": "p.birth_date = %(birth_date)s::date",
     "full_name": "p.name_key = %(full_name)s",
     "any_middle_name": "p.name_key >= %(any_middle_name)s AND p.name_key < %(any_middle_name)s || '!'",
-    "insurer": "p.insurer = %(insurer)s",
+    "insurer": "h.insurer = %(insurer)s",
 }
-"""Criteria as conditions on a person ``p``. Under the C collation '!' follows the blank that ends a first name, so the
+"""Criteria as conditions on a person ``p`` who goes on as ``h``. Under the C collation '!' follows the blank that ends a first name, so the
 range of `any_middle_name` holds the names with any middle name or none."""
 
 
 @cache
 def find(conditions: tuple[str, ...], bounded: bool) -> bytes:
-    """Finds persons, reads their entries under observation, and leaves the audit record, all in one statement.
+    """Finds persons, reads their entries under observation, and leaves the audit record, all in one statement. Whose number
+    was merged is shown as the person that it goes on as, once; with an ЕНП the names may be those of either.
 
-    ``bounded`` limits entries to `organisations`. The audit names the persons that are found.
+    ``bounded`` limits entries to `organisations`. The audit names the persons that are found. Where nobody is found and the
+    search is not ``final``, nothing is audited yet: it goes on elsewhere.
     """
+    narrowed = "enp" in conditions
+    where = " AND ".join(
+        f"({CONDITIONS[name]} OR {CONDITIONS[name].replace('p.', 'h.')})"
+        if narrowed and name not in ("enp", "insurer")
+        else CONDITIONS[name]
+        for name in conditions
+    )
     return f"""
         WITH found AS MATERIALIZED (
-            SELECT p.* FROM person p WHERE {" AND ".join(CONDITIONS[name] for name in conditions)}
-            ORDER BY p.name_key, p.birth_date, p.id LIMIT %(limit)s
+            SELECT DISTINCT ON (h.name_key, h.birth_date, h.id) h.*
+            FROM person p JOIN person h ON h.id = coalesce(p.successor_id, p.id) WHERE {where}
+            ORDER BY h.name_key, h.birth_date, h.id LIMIT %(limit)s
         ), audited AS (
             {audit.sql_values(persons="(SELECT array_agg(id) FROM found)", records="(SELECT count(*) FROM found)")}
+            WHERE %(final)s OR EXISTS (SELECT FROM found)
         )
         SELECT f.enp, f.snils, f.last_name, f.first_name, f.middle_name, f.birth_date::text, f.sex::text,
                f.death_date::text, f.insurer, f.insured_in_region::text, f.attached_organisation,
@@ -197,3 +208,86 @@ def add_persons(columns: Sequence[str]) -> str:
         INSERT INTO person ({names}) SELECT {names} FROM insured_line l
         WHERE NOT EXISTS (SELECT FROM person p WHERE p.enp = l.enp) ORDER BY line ON CONFLICT (enp) DO NOTHING
     """
+
+
+# Following the register of insured persons -----------------------------------------------------------------------------
+
+CONFIRMED = "CREATE TEMP TABLE confirmed (person_id bigint PRIMARY KEY, facts jsonb, at timestamptz) ON COMMIT DROP"
+
+_TOLD = """
+    FROM confirmed c JOIN person o ON o.id = c.person_id,
+         LATERAL jsonb_populate_record(o, c.facts
+             - CASE WHEN c.facts->>'name_key' = o.name_key THEN ARRAY['last_name', 'first_name', 'middle_name'] ELSE '{}' END
+             - CASE WHEN o.attached_since > %(day)s THEN ARRAY['attached_organisation', 'attached_since'] ELSE '{}' END) AS n
+    WHERE c.facts IS NOT NULL AND c.at >= o.as_of
+"""
+
+
+def differing_facts(columns: Sequence[str]) -> str:
+    """Persons whose confirmed facts are not what we know."""
+    old, new = (", ".join(f"{alias}.{name}" for name in columns) for alias in ("o", "n"))
+    return f"""
+        INSERT INTO changed_person SELECT o.id {_TOLD} AND ({old}) IS DISTINCT FROM ({new})
+    """
+
+
+def take_facts(columns: Sequence[str]) -> str:
+    """Confirmed facts into their persons."""
+    told = f"SELECT o.id, c.at, {', '.join(f'n.{name}' for name in columns)} {_TOLD}"
+    return f"""
+        UPDATE person p SET {", ".join(f"{name} = t.{name}" for name in columns)}, source = 'FERZL', as_of = t.at
+        FROM ({told}) AS t WHERE p.id = t.id
+    """
+
+
+NEAR_ASTRAY = """
+    CREATE TEMP TABLE near_astray ON COMMIT DROP AS
+    SELECT p.id, p.enp, p.attached_organisation, p.insurer, p.insured_in_region
+    FROM attachment_line l JOIN person p ON p.enp = l.enp LEFT JOIN insurer i ON i.code = l.insurer
+    WHERE p.death_date IS NULL AND p.as_of <= %(at)s AND (p.attached_since IS NULL OR p.attached_since <= %(day)s)
+      AND (p.attached_organisation, p.insurer, p.insured_in_region)
+          IS DISTINCT FROM (l.organisation, coalesce(i.code, p.insurer), true)
+"""
+"""Persons of whom some line of the extract says something else: few of all, so that what all lines of a person say together
+is asked for these only. Reads no temporary table: the server may share the work out."""
+
+ASTRAY = """
+    CREATE TEMP TABLE astray_person ON COMMIT DROP AS
+    SELECT n.id, l.organisation, l.since, coalesce(i.code, n.insurer) AS insurer
+    FROM (SELECT n.id, min(l.organisation) AS organisation, min(l.since) AS since, min(l.insurer) AS insurer
+          FROM (SELECT DISTINCT id, enp FROM near_astray) AS n JOIN attachment_line l USING (enp)
+          WHERE NOT EXISTS (SELECT FROM confirmed c WHERE c.person_id = n.id)
+          GROUP BY n.id HAVING min(l.organisation) = max(l.organisation)) AS l
+    JOIN (SELECT DISTINCT * FROM near_astray) AS n USING (id) LEFT JOIN insurer i ON i.code = l.insurer
+    WHERE (n.attached_organisation, n.insurer, n.insured_in_region)
+          IS DISTINCT FROM (l.organisation, coalesce(i.code, n.insurer), true)
+    ORDER BY n.id
+"""
+"""Of them, whom nobody asked about, and whose clinic or insurer in the extract is one and another one."""
+
+FOLLOW_EXTRACT = """
+    UPDATE person p SET attached_organisation = a.organisation, attached_since = a.since, insurer = a.insurer,
+        insured_in_region = true, source = 'FERZL', as_of = now()
+    FROM astray_person a WHERE p.id = a.id
+"""
+NOTE_ASTRAY = "INSERT INTO changed_person SELECT id FROM astray_person"
+
+UNKNOWN_ENPS = """
+    SELECT n.enp FROM unnest(%s::text[]) AS n(enp) WHERE NOT EXISTS (SELECT FROM person p WHERE p.enp = n.enp) ORDER BY n.enp
+"""
+"""Numbers that no person has."""
+
+_ADD_CONFIRMED = text(
+    """
+    INSERT INTO person (enp, snils, last_name, first_name, middle_name, name_key, birth_date, sex, death_date, insurer,
+                        insured_in_region, attached_organisation, attached_since, source, as_of)
+    SELECT n.enp, n.snils, n.last_name, n.first_name, n.middle_name, n.name_key, n.birth_date, n.sex, n.death_date, n.insurer,
+           coalesce(n.insured_in_region, false), n.attached_organisation, n.attached_since, 'FERZL', now()
+    FROM jsonb_populate_record(NULL::person, :facts) AS n ON CONFLICT (enp) DO NOTHING
+    """
+).bindparams(bindparam("facts", type_=JSONB))
+
+
+def add_confirmed(connection: Connection, facts: Row) -> None:
+    """A person by the facts of the register, unless somebody has the ЕНП."""
+    connection.execute(_ADD_CONFIRMED, {"facts": dict(facts)})

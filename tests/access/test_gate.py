@@ -76,7 +76,7 @@ def test_a_verified_secret_is_remembered_and_hashed_once(
     assert gate.remembered(right, HERE) is None
     caller = gate.verify(right, HERE)
     assert (caller.login, caller.organisations) == ("clinic-1", frozenset({"400001"}))
-    assert caller.may("FindPerson") and not caller.may("GetIndicator")
+    assert caller.may("FindPerson") and not caller.may("StartOperation")
     known(gate, right)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: gate.verify(right, HERE), range(20)))

@@ -113,7 +113,12 @@ def _rendered(
 
 
 def pack(lines: Sequence[bytes]) -> bytes:
-    return zstandard.compress(_SEPARATOR.join(lines), 1)
+    return packed(_SEPARATOR.join(lines))
+
+
+def packed(joined: bytes) -> bytes:
+    """A block of lines that are joined already."""
+    return zstandard.compress(joined, 1)
 
 
 def unpack(body: bytes) -> list[bytes]:

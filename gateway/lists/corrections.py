@@ -73,7 +73,8 @@ class Corrections(History, Frame):
         return self.view(connection, entry["id"])
 
     def annul_entry(self, connection: Connection, call: Call, entry_id: str, reason: str) -> EntryView:
-        """AnnulEntry: the entry was an error. What closed months hold of it stays; open months forget it."""
+        """AnnulEntry: the entry was an error. What closed months hold of it stays, and what organisations from which it moved
+        had of it; open months of its own organisation forget it."""
         reason = _reason(reason)
         organisation, entry = self.own_entry(connection, call, entry_id)
         if entry["status"] == "ANNULLED":
@@ -81,9 +82,10 @@ class Corrections(History, Frame):
         closed = queries.closed_months(connection, organisation)
         day = self.clock.today()
         for segment in queries.segments(connection, entry["id"]):
-            until = _kept(segment, closed, day)
-            queries.set_segment(connection, segment["id"], until, segment["true_from"], "ANNULLED")
-        queries.annul_visits(connection, entry["id"], reason)
+            if segment["organisation"] == organisation:
+                until = _kept(segment, closed, day)
+                queries.set_segment(connection, segment["id"], until, segment["true_from"], "ANNULLED")
+        queries.annul_visits(connection, entry["id"], organisation, reason)
         patch = {"status": "ANNULLED", "next_visit_by": None}
         change = Change(entry["id"], "ANNULLED", "CORRECTION", day, patch, {"reason": reason})
         ledger.apply(connection, call, organisation, [change])
@@ -104,7 +106,7 @@ class Corrections(History, Frame):
             raise GatewayError("visit.annulled")
         if entry["status"] == "EXCLUDED" and queries.ending_visit(connection, entry["id"]) == visit["id"]:
             raise GatewayError("visit.ended-entry")
-        queries.annul_visits(connection, entry["id"], reason, visit["id"])
+        queries.annul_visits(connection, entry["id"], organisation, reason, visit["id"])
         last = queries.last_visit(connection, entry["id"])
         last_on = last["conducted_on"] if last else None
         patch = {"last_visit_on": last_on, "last_visit_result": last["result"] if last else None}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection, RowMapping
 
 from gateway.access.model import Call, ClientKind, Foreign
 from gateway.domain import persons
@@ -41,18 +43,23 @@ class History:
         ]
 
     def view(self, connection: Connection, entry_id: int, call: Call | None = None) -> EntryView:
-        """The entry as it stands, with all that happened to it."""
+        """The entry as it stands, with all that happened to it, and to entries of merged people that became one with it."""
+        family = queries.joined(connection, entry_id)
         person_id, *line = queries.lines(connection, [entry_id])[0]
         if call is not None:
             call.covers([person_id])
         return EntryView(
             line=tuple(line),
-            visits=tuple(VisitView(**row) for row in queries.visits(connection, entry_id)),
+            register=queries.register_of(connection, family),
+            visits=tuple(
+                VisitView(**row)
+                for row in _together(lambda one: queries.visits(connection, one), family, "conducted_on")
+            ),
             segments=tuple(
                 SegmentView(
                     row["organisation"], row["diagnosis"], row["since"], row["until"], row["cause_in"], row["cause_out"]
                 )
-                for row in queries.segments(connection, entry_id)
+                for row in _together(lambda one: queries.segments(connection, one), family, "since")
             ),
             events=tuple(
                 EventView(
@@ -64,6 +71,12 @@ class History:
                     row["source"],
                     row["actor"],
                 )
-                for row in queries.events(connection, entry_id)
+                for row in _together(lambda one: queries.events(connection, one), family, "recorded_at")
             ),
         )
+
+
+def _together(read: Callable[[int], Sequence[RowMapping]], family: Sequence[int], order: str) -> list[RowMapping]:
+    """Rows of all entries of a family by time; those of one entry keep their own order."""
+    rows = [row for one in family for row in read(one)]
+    return rows if len(family) == 1 else sorted(rows, key=lambda row: row[order])

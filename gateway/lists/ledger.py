@@ -49,13 +49,16 @@ def lock(connection: Connection, organisation: str) -> None:
         eras.current(driver_of(connection))
 
 
-def take(connection: Connection, call: Call, organisation: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Puts new entries with their first segment into the list. Each row has the columns of `entry` and ``effective_from``."""
+def take(
+    connection: Connection, call: Call, organisation: str, rows: Sequence[dict[str, Any]], source: str | None = None
+) -> None:
+    """Puts new entries with their first segment into the list. Each row has the columns of `entry` and ``effective_from``;
+    it may have ``cause`` and ``details`` of its event. ``source`` stands for the caller's own."""
     if not rows:
         return
     last = queries.advance(connection, organisation, len(rows))
     first = last - len(rows) + 1
-    source = source_of(call)
+    source = source or source_of(call)
     queries.insert_entries(
         connection,
         [row | {"seq": first + n, "organisation": organisation, "source": source} for n, row in enumerate(rows)],
@@ -64,8 +67,10 @@ def take(connection: Connection, call: Call, organisation: str, rows: Sequence[d
     )
 
 
-def apply(connection: Connection, call: Call, organisation: str, changes: Sequence[Change]) -> None:
-    """Writes the events and new values of entries of the organisation."""
+def apply(
+    connection: Connection, call: Call, organisation: str, changes: Sequence[Change], source: str | None = None
+) -> None:
+    """Writes the events and new values of entries of the organisation. ``source`` stands for the caller's own."""
     if not changes:
         return
     last = queries.advance(connection, organisation, len(changes))
@@ -84,7 +89,7 @@ def apply(connection: Connection, call: Call, organisation: str, changes: Sequen
             }
             for n, change in enumerate(changes)
         ],
-        source=source_of(call),
+        source=source or source_of(call),
         actor=call.caller.login,
         trace=call.trace,
     )

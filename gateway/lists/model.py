@@ -179,11 +179,17 @@ class EventView:
     actor: str | None
 
 
+REGISTER_COLUMNS = ("registerFile", "registerCase", "registerDate")
+"""Which case of a register of accounts spoke of an entry last: name of the packet, IDCASE, day. They leave as items of
+``extra``."""
+
+
 @dataclass(frozen=True, slots=True)
 class EntryView:
-    """An entry with its history."""
+    """An entry with its history; ``register`` has the values of `REGISTER_COLUMNS`."""
 
     line: Line
+    register: Line
     visits: tuple[VisitView, ...] = field(default=())
     segments: tuple[SegmentView, ...] = field(default=())
     events: tuple[EventView, ...] = field(default=())

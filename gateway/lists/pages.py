@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.access import audit
 from gateway.access.model import Call, ClientKind
+from gateway.domain.periods import Month
 from gateway.errors import GatewayError
 from gateway.lists import blocks, queries
 from gateway.lists.choice import Resolved, compose, resolve
@@ -205,12 +206,21 @@ class Pages(Frame):
         found: dict[str, Any] = {}
         for name in queries.organisations(connection) if organisation is None else [organisation]:
             closed = queries.closed_months(connection, name)
-            if any(month.number not in closed for month in wish.period.months):
-                raise GatewayError("list.not-closed")
+            for month in wish.period.months:
+                if month.number not in closed and self._awaited(connection, name, month, closed):
+                    raise GatewayError("list.not-closed")
+            if last not in closed:
+                continue  # of a quarter, its last month is what counts
             found[name] = queries.closed_piece(connection, name, whole.piece_key, first, last)
         if not found or None in found.values():
             raise GatewayError("list.not-closed")
         return found
+
+    def _awaited(self, connection: Connection, organisation: str, month: Month, closed: frozenset[int]) -> bool:
+        """Whether an open month is still to be closed: not where the list began after it, or a later month is closed."""
+        if any(number > month.number for number in closed):
+            return False
+        return queries.kept_by(connection, organisation, month.last_day)
 
     def _name(
         self,

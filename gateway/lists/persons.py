@@ -17,8 +17,10 @@ _PORTION = 5_000
 class Persons(Frame):
     """Set-based changes over all lists."""
 
-    def renew_persons(self, connection: Connection) -> int:
+    def renew_persons(self, connection: Connection, *, moving: bool = False) -> int:
         """Brings the copies up to date for the persons of the temporary table ``changed_person``; how many entries.
+
+        With ``moving``, entries that ``planned`` moves have the clinic from there and leave no change for it alone.
 
         No list changes from here to the end of the transaction: an entry added meanwhile would copy the former person.
         Lines of uploads that wait for a person are looked at again after the commit.
@@ -28,7 +30,7 @@ class Persons(Frame):
             return 0
         queries.lock_every_ledger(connection)
         eras.current(driver_of(connection))
-        return queries.renew_persons(connection, self.clock.today())
+        return queries.renew_persons(connection, self.clock.today(), moving=moving)
 
     def forget_images(self, connection: Connection, before: datetime) -> int:
         """Drops a portion of the lines that old changes kept, of one list in the order of its numbers, and notes in the

@@ -6,5 +6,8 @@ from gateway.lists.queries.entries import *
 from gateway.lists.queries.exported import *
 from gateway.lists.queries.frozen import *
 from gateway.lists.queries.history import *
+from gateway.lists.queries.indicators import *
+from gateway.lists.queries.marked import *
+from gateway.lists.queries.moved import *
 from gateway.lists.queries.shared import *
 from gateway.lists.queries.uploaded import *

@@ -39,20 +39,29 @@ def advance(connection: Connection, organisation: str, count: int) -> int:
 
 _ORGANISATION = text("SELECT code FROM organisation WHERE code = :organisation")
 
-_PERSONS = text(
+_PERSON = (
     "SELECT id, enp, snils, last_name, first_name, middle_name, name_key, birth_date, sex, death_date, insurer,"
-    " insured_in_region, attached_organisation, xmin::text AS mark FROM person WHERE enp = ANY(:enps)"
-).bindparams(bindparam("enps", type_=ARRAY(Text)))
+    " insured_in_region, attached_organisation, successor_id, xmin::text AS mark FROM person"
+)
+_PERSONS = text(f"{_PERSON} WHERE enp = ANY(:enps)").bindparams(bindparam("enps", type_=ARRAY(Text)))
+_PERSONS_OF = text(f"{_PERSON} WHERE id = ANY(:ids)").bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
 
 _SEGMENTS_OF_PERSONS = text(
-    "SELECT person_id, diagnosis_key, organisation, entry_id, since, until FROM observation_segment"
-    " WHERE person_id = ANY(:persons) AND (until IS NULL OR until > since)"
+    """
+    SELECT coalesce(m.successor_id, s.person_id) AS person_id, s.diagnosis_key, s.organisation, s.entry_id, s.since, s.until
+    FROM observation_segment s
+    LEFT JOIN (SELECT id, successor_id FROM person WHERE successor_id = ANY(:persons)) AS m ON m.id = s.person_id
+    WHERE s.person_id = ANY(:persons || ARRAY(SELECT id FROM person WHERE successor_id = ANY(:persons)))
+      AND (s.until IS NULL OR s.until > s.since)
+    """
 ).bindparams(bindparam("persons", type_=ARRAY(BigInteger)))
 
 _CLOSED = text(
     "SELECT DISTINCT ON (month) month, reopened_at FROM closed_month WHERE organisation = :organisation"
     " ORDER BY month, edition DESC"
 )
+
+_KEPT_BY = text("SELECT EXISTS (SELECT FROM observation_segment WHERE organisation = :organisation AND since <= :day)")
 
 _EXTERNAL_IDS = text(
     "SELECT external_id FROM entry WHERE organisation = :organisation AND external_id = ANY(:ids) AND status <> 'ANNULLED'"
@@ -97,12 +106,18 @@ def organisation_exists(connection: Connection, organisation: str) -> bool:
 
 
 def persons(connection: Connection, enps: Iterable[str]) -> dict[str, RowMapping]:
-    """Insured persons by ЕНП; ``mark`` is another one after every change of the person."""
-    return {row["enp"]: row for row in all_rows(connection, _PERSONS, enps=list(enps))}
+    """Insured persons by ЕНП, under a merged number the person that it goes on as; ``mark`` is another one after every
+    change of the person."""
+    found = {row["enp"]: row for row in all_rows(connection, _PERSONS, enps=list(enps))}
+    merged = {enp: row["successor_id"] for enp, row in found.items() if row["successor_id"] is not None}
+    if merged:
+        heirs = {row["id"]: row for row in all_rows(connection, _PERSONS_OF, ids=list(set(merged.values())))}
+        found |= {enp: heirs[successor] for enp, successor in merged.items()}
+    return found
 
 
 def segments_of_persons(connection: Connection, person_ids: Iterable[int]) -> Rows:
-    """Every stretch of observation of these persons, whoever observes."""
+    """Every stretch of observation of these persons, whoever observes; theirs are those of numbers that go on as them."""
     return all_rows(connection, _SEGMENTS_OF_PERSONS, persons=list(person_ids))
 
 
@@ -110,6 +125,11 @@ def closed_months(connection: Connection, organisation: str) -> frozenset[int]:
     """Months of the organisation that are closed now."""
     rows = all_rows(connection, _CLOSED, organisation=organisation)
     return frozenset(row["month"] for row in rows if row["reopened_at"] is None)
+
+
+def kept_by(connection: Connection, organisation: str, day: date) -> bool:
+    """Whether the organisation kept a list on a day or before."""
+    return bool(connection.execute(_KEPT_BY, {"organisation": organisation, "day": day}).scalar_one())
 
 
 def external_ids(connection: Connection, organisation: str, ids: Iterable[str]) -> set[str]:
@@ -175,7 +195,8 @@ _LISTED = ", ".join(ENTRY_COLUMNS)
 _INSERT_ENTRIES = text(
     f"""
     WITH rows AS MATERIALIZED (
-        SELECT r.*, (x.value->>'effective_from')::date AS effective_from
+        SELECT r.*, (x.value->>'effective_from')::date AS effective_from,
+               coalesce(x.value->>'cause', r.source) AS cause, x.value->'details' AS details
         FROM jsonb_array_elements(:rows) AS x(value),
              LATERAL jsonb_populate_record(NULL::entry, x.value) AS r
     ), put AS (
@@ -185,13 +206,13 @@ _INSERT_ENTRIES = text(
             (entry_id, person_id, diagnosis_key, diagnosis, organisation, since, true_from, cause_in)
         SELECT id, person_id, diagnosis_key, diagnosis, organisation, effective_from, observed_since, 'TAKEN' FROM rows
     )
-    INSERT INTO entry_event (entry_id, version, organisation, seq, effective_on, kind, cause, source, actor, trace)
-    SELECT id, 1, organisation, seq, effective_from, 'TAKEN', source, source, :actor, :trace FROM rows
+    INSERT INTO entry_event (entry_id, version, organisation, seq, effective_on, kind, cause, source, actor, trace, details)
+    SELECT id, 1, organisation, seq, effective_from, 'TAKEN', cause, source, :actor, :trace, details FROM rows
     """
 ).bindparams(bindparam("rows", type_=JSONB))
 
 _PATCHED = (
-    "external_id", "insurer", "death_date", "snils", "last_name", "first_name", "middle_name", "name_key", "attached_organisation",
+    "person_id", "enp", "external_id", "insurer", "death_date", "snils", "last_name", "first_name", "middle_name", "name_key", "attached_organisation",
     "diagnosis", "diagnosis_key", "diagnosis_group", "outside", "diagnosed_on", "by_attachment", "doctor_snils",
     "specialty", "observed_since", "planned_months", "last_visit_on", "last_visit_result", "next_visit_by", "status",
     "excluded_on", "exclusion_reason",
@@ -237,7 +258,8 @@ _INSERT_VISITS = text(
 
 _ANNUL_VISITS = text(
     "UPDATE visit SET annulled_at = now(), annul_reason = :reason"
-    " WHERE entry_id = :entry_id AND (id = :visit_id OR :visit_id IS NULL) AND annulled_at IS NULL"
+    " WHERE entry_id = :entry_id AND organisation = :organisation AND (id = :visit_id OR :visit_id IS NULL)"
+    " AND annulled_at IS NULL"
 ).bindparams(bindparam("visit_id", type_=BigInteger))
 
 _END_SEGMENTS = text(
@@ -287,9 +309,12 @@ def insert_visits(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
         connection.execute(_INSERT_VISITS, {"rows": _plain(rows)})
 
 
-def annul_visits(connection: Connection, entry_id: int, reason: str, visit_id: int | None = None) -> None:
+def annul_visits(
+    connection: Connection, entry_id: int, organisation: str, reason: str, visit_id: int | None = None
+) -> None:
     """One visit, or all of an entry, taken back with its trace."""
-    connection.execute(_ANNUL_VISITS, {"entry_id": entry_id, "reason": reason, "visit_id": visit_id})
+    values = {"entry_id": entry_id, "organisation": organisation, "reason": reason, "visit_id": visit_id}
+    connection.execute(_ANNUL_VISITS, values)
 
 
 def end_segments(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -321,36 +346,59 @@ _COPIES = (
     "enp", "snils", "last_name", "first_name", "middle_name", "name_key", "birth_date", "sex", "death_date", "insurer",
     "attached_organisation",
 )  # fmt: skip
-_DIFFER = (
-    "e.status <> 'ANNULLED' AND "
-    f"({', '.join('e.' + name for name in _COPIES)}) IS DISTINCT FROM ({', '.join('p.' + name for name in _COPIES)})"
-)
+_KNOWN_OF_PERSON = ", ".join(f"p.{name}" for name in _COPIES)
 
 _CHANGED_PERSONS = text("SELECT EXISTS (SELECT FROM changed_person)")
 _LOCK_EVERY_LEDGER = text("LOCK TABLE list_ledger IN EXCLUSIVE MODE")
 
-_RENEW_PERSONS = text(
-    f"""
-    WITH changed AS MATERIALIZED (
-        SELECT e.id, e.organisation, p.id AS person_id,
-               row_number() OVER (PARTITION BY e.organisation ORDER BY e.id) AS n
-        FROM changed_person c JOIN entry e ON e.person_id = c.person_id JOIN person p ON p.id = c.person_id
-        WHERE {_DIFFER}
-    ), ledger AS (
-        UPDATE list_ledger l SET seq = l.seq + k.n
-        FROM (SELECT organisation, count(*) AS n FROM changed GROUP BY organisation) AS k
-        WHERE l.organisation = k.organisation RETURNING l.organisation, l.seq - k.n AS base
-    ), event AS (
-        INSERT INTO entry_event (entry_id, version, organisation, seq, effective_on, kind, cause, source, before)
-        SELECT e.id, e.version + 1, e.organisation, l.base + c.n, :today, 'PERSON_CHANGED', 'PERSON', 'ERZL', to_jsonb(e)
-        FROM changed c JOIN ledger l ON l.organisation = c.organisation JOIN entry e ON e.id = c.id
+# few of those who changed have entries: they are found before persons are read
+_CONCERNED = """
+CREATE TEMP TABLE concerned ON COMMIT DROP AS
+SELECT e.id, e.person_id FROM (SELECT DISTINCT person_id FROM changed_person) AS c JOIN entry e USING (person_id)
+WHERE e.status <> 'ANNULLED'
+"""
+
+
+def _renewed(moving: bool) -> str:
+    """Entries that differ from their persons, found once, with the lines as they stand: entries are read whole a single
+    time. An entry that is about to move gets its new clinic by the move."""
+    copied = ", ".join(
+        "coalesce(m.organisation, e.attached_organisation)"
+        if moving and name == "attached_organisation"
+        else f"e.{name}"
+        for name in _COPIES
     )
-    UPDATE entry SET version = entry.version + 1, seq = l.base + c.n, changed_at = now(),
-        {", ".join(f"{name} = p.{name}" for name in _COPIES)}
-    FROM changed c JOIN ledger l ON l.organisation = c.organisation JOIN person p ON p.id = c.person_id
-    WHERE entry.id = c.id
+    return f"""
+        CREATE TEMP TABLE renewed ON COMMIT DROP AS
+        SELECT e.id, e.version, e.organisation, p.id AS person_id, to_jsonb(e) AS before,
+               row_number() OVER (PARTITION BY e.organisation ORDER BY e.id) AS n
+        FROM concerned c JOIN entry e ON e.id = c.id JOIN person p ON p.id = c.person_id
+        {"LEFT JOIN planned m ON m.entry_id = e.id AND m.action = 'MOVE'" if moving else ""}
+        WHERE ({copied}) IS DISTINCT FROM ({_KNOWN_OF_PERSON})
     """
-)
+
+
+_RENEWED_LISTS = """
+CREATE TEMP TABLE renewed_list ON COMMIT DROP AS
+SELECT l.organisation, l.seq AS base, k.count
+FROM list_ledger l JOIN (SELECT organisation, count(*) AS count FROM renewed GROUP BY organisation) AS k USING (organisation)
+"""
+
+_RENEWED_LEDGERS = """
+UPDATE list_ledger l SET seq = r.base + r.count FROM renewed_list r WHERE r.organisation = l.organisation
+"""
+
+_RENEWED_EVENTS = """
+INSERT INTO entry_event (entry_id, version, organisation, seq, effective_on, kind, cause, source, before)
+SELECT r.id, r.version + 1, r.organisation, l.base + r.n, :today, 'PERSON_CHANGED', 'PERSON', 'ERZL', r.before
+FROM renewed r JOIN renewed_list l USING (organisation)
+"""
+
+_RENEWED_ENTRIES = f"""
+UPDATE entry e SET version = e.version + 1, seq = l.base + r.n, changed_at = now(),
+    {", ".join(f"{name} = p.{name}" for name in _COPIES)}
+FROM renewed r JOIN renewed_list l USING (organisation) JOIN person p ON p.id = r.person_id WHERE e.id = r.id
+"""
 
 
 def has_changed_persons(connection: Connection) -> bool:
@@ -363,6 +411,13 @@ def lock_every_ledger(connection: Connection) -> None:
     connection.execute(_LOCK_EVERY_LEDGER)
 
 
-def renew_persons(connection: Connection, today: date) -> int:
-    """Copies, versions, numbers and events of all entries concerned, in one statement."""
-    return connection.execute(_RENEW_PERSONS, {"today": today}).rowcount
+def renew_persons(connection: Connection, today: date, *, moving: bool = False) -> int:
+    """Copies, versions, numbers and events of all entries concerned. Every ledger is locked already.
+
+    With ``moving`` the temporary table ``planned`` says which of them are about to move.
+    """
+    found = (_CONCERNED, "ANALYZE concerned", _renewed(moving), "ANALYZE renewed")
+    for statement in (*found, _RENEWED_LISTS, _RENEWED_LEDGERS):
+        connection.execute(text(statement))
+    connection.execute(text(_RENEWED_EVENTS), {"today": today})
+    return connection.execute(text(_RENEWED_ENTRIES)).rowcount

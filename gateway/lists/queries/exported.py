@@ -105,8 +105,12 @@ def _xml_cell(column: Column, escaped: bool) -> _Cell:
     return _Cell(value, start, end, _always(column))
 
 
-def _xml(escaped: bool) -> str:
-    return _line("", (_xml_cell(column, escaped) for column in _COLUMNS), "", "")
+KEPT_END = f"</{listing_xml.RECORD}>"
+"""Lines that closed lists keep end with the end of their record."""
+
+
+def _xml(escaped: bool, end: str = "") -> str:
+    return _line("", (_xml_cell(column, escaped) for column in _COLUMNS), "", end)
 
 
 _SPACES = " " * len(listing_csv.CONTROLS)
@@ -163,6 +167,9 @@ _CSV_SPECIAL = f"[{listing_csv.SPECIAL}{listing_csv.CONTROLS}]|{_BETWEEN}[{listi
 
 LINE_XML = f"CASE WHEN {_looked_at('')} ~ {_quoted(_XML_SPECIAL)} THEN {_xml(True)} ELSE {_xml(False)} END"
 LINE_CSV = f"CASE WHEN {_looked_at(_BETWEEN)} ~ {_quoted(_CSV_SPECIAL)} THEN {_csv(True)} ELSE {_csv(False)} END"
+LINE_KEPT = (
+    f"CASE WHEN {_looked_at('')} ~ {_quoted(_XML_SPECIAL)} THEN {_xml(True, KEPT_END)} ELSE {_xml(False, KEPT_END)} END"
+)
 LINE_ROW = LINE_SQL.format(e="e")
 """Lines without their numbers: who takes them counts, a window over all of them would cost more."""
 

@@ -38,7 +38,9 @@ CONDITIONS = {
 
 _FILTERS = {
     "group": "e.diagnosis_group = :group",
-    "enp": "e.enp = :enp",
+    "enp": (
+        "e.enp IN (:enp, (SELECT h.enp FROM person p JOIN person h ON h.id = p.successor_id WHERE p.enp = CAST(:enp AS text)))"
+    ),
     "doctor": "e.doctor_snils = :doctor",
     "month": ":month = ANY(e.planned_months)",
     "insurer": "e.insurer = :insurer",
@@ -46,12 +48,22 @@ _FILTERS = {
 
 
 def _members(list_type: str, filters: Collection[str]) -> str:
+    """Who is in a list. An entry that went on to another organisation stands as it was when it left."""
     where = " AND ".join(["e.status <> 'ANNULLED'", *(_FILTERS[name] for name in sorted(filters))])
+    own = "JOIN entry e ON e.id = s.entry_id" if "e." in CONDITIONS[list_type] else ""
     return f"""
-        SELECT e.id, e.name_key, e.birth_date FROM entry e WHERE {where} AND e.id IN (
-            SELECT s.entry_id FROM observation_segment s
-            {"JOIN entry e ON e.id = s.entry_id" if "e." in CONDITIONS[list_type] else ""}
+        SELECT e.id, e.name_key, e.birth_date FROM entry e
+        WHERE e.organisation = :organisation AND {where} AND e.id IN (
+            SELECT s.entry_id FROM observation_segment s {own}
             WHERE s.organisation = :organisation AND {CONDITIONS[list_type]})
+        UNION ALL
+        SELECT DISTINCT ON (e.id) e.id, e.name_key, e.birth_date
+        FROM (SELECT DISTINCT ON (entry_id) entry_id, before FROM entry_event
+              WHERE organisation = :organisation AND kind = 'MOVED_OUT' ORDER BY entry_id, version DESC) AS gone
+        JOIN entry now ON now.id = gone.entry_id AND now.organisation <> :organisation,
+             LATERAL jsonb_populate_record(now, gone.before) AS e
+        JOIN observation_segment s ON s.entry_id = e.id AND s.organisation = :organisation
+        WHERE {where} AND {CONDITIONS[list_type]}
     """
 
 
@@ -244,7 +256,6 @@ _INSERT_PIECE = text(
 _INSERT_BLOCK = text(
     "INSERT INTO list_block (piece_id, number, ids, body) VALUES (:piece_id, :number, :ids, :body)"
 ).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
-_SEAL_BLOCK = text("UPDATE list_block SET body = :body, keys = :keys WHERE piece_id = :piece_id AND number = :number")
 _BLOCKS_WITH_KEYS = text("SELECT number, ids, body, keys FROM list_block WHERE piece_id = :piece_id ORDER BY number")
 
 
@@ -266,11 +277,6 @@ def insert_piece(connection: Connection, **values: Any) -> int | None:
 
 def insert_block(connection: Connection, **values: Any) -> None:
     connection.execute(_INSERT_BLOCK, values)
-
-
-def seal_block(connection: Connection, **values: Any) -> None:
-    """Rendered lines and filter keys of a block of a month close."""
-    connection.execute(_SEAL_BLOCK, values)
 
 
 def blocks_with_keys(connection: Connection, piece_id: int) -> Rows:

@@ -36,10 +36,28 @@ _EVENTS = text(
 )
 
 _IDS_OF_PERSON = text(
-    "SELECT e.id FROM entry e WHERE e.enp = :enp"
+    "WITH one AS MATERIALIZED (SELECT coalesce(successor_id, id) AS id FROM person WHERE enp = :enp)"
+    " SELECT e.id FROM entry e WHERE e.person_id = ANY(ARRAY("
+    "SELECT id FROM one UNION ALL SELECT id FROM person WHERE successor_id = (SELECT id FROM one)))"
     " AND (:organisations IS NULL OR e.organisation = ANY(:organisations)) AND (:insurer IS NULL OR e.insurer = :insurer)"
-    " AND e.person_id = (SELECT id FROM person WHERE enp = :enp) ORDER BY e.id"
+    " ORDER BY e.id"
 ).bindparams(bindparam("organisations", type_=ARRAY(Text)), bindparam("insurer", type_=Text))
+
+_JOINED = text(
+    """
+    WITH RECURSIVE family AS (
+        SELECT CAST(:entry_id AS bigint) AS id
+        UNION SELECT (v.details->>'joined')::bigint FROM family f
+        JOIN entry_event v ON v.entry_id = f.id AND v.cause = 'MERGE' AND v.details ? 'joined'
+    ) SELECT id FROM family ORDER BY id <> :entry_id, id
+    """
+)
+
+_REGISTER = text(
+    "SELECT f.name, m.case_id, m.marked_on::text FROM mark m JOIN mark_file f ON f.id = m.file_id"
+    " WHERE m.entry_id = ANY(:ids) AND m.step IN ('ADD', 'CONFIRM', 'END') AND m.taken_back_at IS NULL"
+    " ORDER BY m.marked_on DESC, m.id DESC LIMIT 1"
+).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
 
 _OWNER = text("SELECT organisation, insurer FROM entry WHERE id = :id")
 
@@ -57,12 +75,23 @@ def events(connection: Connection, entry_id: int) -> Rows:
     return all_rows(connection, _EVENTS, entry_id=entry_id)
 
 
+def joined(connection: Connection, entry_id: int) -> list[int]:
+    """The entry and those of merged people that became one with it."""
+    return list(connection.execute(_JOINED, {"entry_id": entry_id}).scalars())
+
+
 def ids_of_person(
     connection: Connection, enp: str, organisations: Collection[str] | None, insurer: str | None
 ) -> list[int]:
-    """Entries of a person that the caller may see; None means no bound."""
+    """Entries of a person, under whichever of its numbers, that the caller may see; None means no bound."""
     bound = None if organisations is None else list(organisations)
     return list(connection.execute(_IDS_OF_PERSON, {"enp": enp, "organisations": bound, "insurer": insurer}).scalars())
+
+
+def register_of(connection: Connection, ids: Sequence[int]) -> tuple[str | None, ...]:
+    """Packet, case and day of the mark in force that spoke of these entries last; all absent where none has."""
+    found = connection.execute(_REGISTER, {"ids": list(ids)}).one_or_none()
+    return (None, None, None) if found is None else tuple(found)
 
 
 def owner(connection: Connection, entry_id: int) -> RowMapping | None:

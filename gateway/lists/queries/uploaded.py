@@ -67,8 +67,11 @@ _REPEATED = text(
     """
     UPDATE upload_record r SET code = 'upload.repeated' FROM (
         SELECT number, external_id, row_number() OVER (PARTITION BY external_id ORDER BY number) AS named,
-               row_number() OVER (PARTITION BY enp, key ORDER BY number) AS alike
-        FROM upload_record WHERE code IS NULL
+               row_number() OVER (PARTITION BY coalesce(m.successor, enp), key ORDER BY number) AS alike
+        FROM upload_record LEFT JOIN (
+            SELECT p.enp, h.enp AS successor FROM person p JOIN person h ON h.id = p.successor_id
+            WHERE p.successor_id IS NOT NULL) AS m USING (enp)
+        WHERE code IS NULL
     ) AS d WHERE d.number = r.number AND (d.alike > 1 OR (d.external_id IS NOT NULL AND d.named > 1))
     """
 )
@@ -85,12 +88,15 @@ _RECORDS_OF = text(
 
 _STANDING = text(
     """
-    SELECT id, version, status, person_id, external_id, diagnosis, diagnosis_key, specialty, doctor_snils, birth_date,
-           observed_since, diagnosed_on, last_visit_on, planned_months, excluded_on, exclusion_reason
-    FROM entry WHERE organisation = :organisation AND status <> 'ANNULLED' AND id IN (
+    SELECT e.id, e.version, e.status, coalesce(p.successor_id, e.person_id) AS person_id, e.external_id, e.diagnosis,
+           e.diagnosis_key, e.specialty, e.doctor_snils, e.birth_date, e.observed_since, e.diagnosed_on, e.last_visit_on,
+           e.planned_months, e.excluded_on, e.exclusion_reason
+    FROM entry e LEFT JOIN person p ON p.id = e.person_id
+    WHERE e.organisation = :organisation AND e.status <> 'ANNULLED' AND e.id IN (
         SELECT id FROM entry WHERE organisation = :organisation AND external_id = ANY(:names) AND status <> 'ANNULLED'
-        UNION ALL SELECT id FROM entry WHERE person_id = ANY(:persons))
-    ORDER BY id
+        UNION ALL SELECT id FROM entry
+        WHERE person_id = ANY(:persons || ARRAY(SELECT id FROM person WHERE successor_id = ANY(:persons))))
+    ORDER BY e.id
     """
 ).bindparams(bindparam("names", type_=ARRAY(Text)), bindparam("persons", type_=ARRAY(BigInteger)))
 
@@ -121,7 +127,8 @@ def records_of(connection: Connection, numbers: Sequence[int]) -> Rows:
 
 
 def standing(connection: Connection, organisation: str, names: Sequence[str], persons: Sequence[int]) -> Rows:
-    """The organisation's entries with these externalIds or of these persons, but for annulled ones."""
+    """The organisation's entries with these externalIds or of these persons, but for annulled ones; ``person_id`` is whom
+    the person of the entry goes on as."""
     return all_rows(connection, _STANDING, organisation=organisation, names=names, persons=persons)
 
 

@@ -1,0 +1,1 @@
+"""Lists compared with the register of insured persons every month: gather, ask, plan, brake, apply."""

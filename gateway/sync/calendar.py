@@ -12,18 +12,21 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import count, islice
 
 import psycopg
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.access import audit
 from gateway.domain.clock import Clock
+from gateway.errors import GatewayError
 from gateway.operations import queue
 from gateway.store.engine import Store
 from gateway.sync import queries
@@ -33,10 +36,15 @@ _PULSE_SECONDS = 0.3
 _IDLE_SECONDS = 5
 _GRACE_SECONDS = 6 * 3600
 _CATCH_UP_SECONDS = 60
+_WATCH_SECONDS = 60
 _COUNTED = 1_000
+_REPEAT = "#"
+_COUNTING = "начало отсчёта"
 
 LATE = timedelta(minutes=5)
 """A run that begins later than this after its time is marked as late."""
+
+WATCH_AFTER = timedelta(minutes=5)
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +52,8 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Job:
     """A line of the calendar: ``cron`` (minute hour day month weekday) in the region's time, ``span`` the longest gap
-    between two runs. ``each`` catches up every missed period, otherwise only the last one counts."""
+    between two runs. ``each`` catches up every missed period, otherwise only the last one counts; ``waits`` leaves out the
+    period that was over before the calendar first knew the job; ``dated`` tells the task its ``period``."""
 
     name: str
     task: str
@@ -52,6 +61,8 @@ class Job:
     span: timedelta
     text: str
     each: bool = False
+    waits: bool = False
+    dated: bool = False
     arguments: Mapping[str, queue.Argument] = field(default_factory=dict)
 
     def slots(self, after: datetime, until: datetime) -> Iterator[datetime]:
@@ -67,10 +78,14 @@ class Job:
 
     def due(self, now: datetime, last: datetime | None) -> list[datetime]:
         """The periods to begin now; ``last`` is the newest one that was begun. A new job begins with its last period."""
-        slots = list(self.slots(now - self.span, now))[-1:]
         if self.each and last is not None:
             return list(self.slots(last, now))
-        return [slot for slot in slots if last is None or slot > last]
+        slot = self.last_slot(now)
+        return [slot] if slot is not None and (last is None or slot > last) else []
+
+    def last_slot(self, now: datetime) -> datetime | None:
+        """The newest moment of the job that is not later than ``now``."""
+        return next(iter(list(self.slots(now - self.span, now))[-1:]), None)
 
 
 def period_of(slot: datetime) -> str:
@@ -78,26 +93,70 @@ def period_of(slot: datetime) -> str:
     return slot.isoformat(timespec="minutes")
 
 
+def moment_of(period: str) -> datetime:
+    """The moment that a period is named after, also that of a repeat (``2026-11-22T03:10+03:00#2``)."""
+    return datetime.fromisoformat(period.partition(_REPEAT)[0])
+
+
 def lateness(period: str, begun: datetime) -> timedelta:
-    """How late a period was begun; nothing where it was in time (the calendar looks once a minute)."""
-    late = begun - datetime.fromisoformat(period)
-    return late if late > LATE else timedelta(0)
+    """How late a period was begun; nothing where it was in time (the calendar looks once a minute), or for a repeat."""
+    late = begun - moment_of(period)
+    return late if late > LATE and _REPEAT not in period else timedelta(0)
 
 
-def begin(store: Store, job: Job, period: str, by: str, session: int | None = None) -> bool:
-    """Begins a period of a job unless it was begun before; the run and its task are one transaction."""
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A period of a job that was begun. The ``first`` one is never late: its time may have passed before anybody knew the
+    job."""
+
+    period: str
+    at: datetime
+    first: bool
+
+    @property
+    def late(self) -> timedelta:
+        return timedelta(0) if self.first else lateness(self.period, self.at)
+
+
+def last_runs(connection: Connection, jobs: Iterable[str], until: str | None = None) -> dict[str, Begun]:
+    """By job: its newest period, not later than ``until``."""
+    return {name: Begun(*found) for name, found in queries.last_runs(connection, jobs, until).items()}
+
+
+def begin(store: Store, job: Job, period: str, by: str, session: int | None = None, *, audited: bool = False) -> bool:
+    """Begins a period of a job unless it was begun before; the run, its task and its record are one transaction."""
     with store.begin() as connection:
         if not queries.claim(connection, job.name, period, by, session, LOCK):
             return False
-        queue.defer(connection, job.task, alone=job.task, single=not job.arguments, delay=0, **job.arguments)
+        if audited:
+            audit.note(connection, "JobRun", {"job": job.name, "period": period})
+        arguments = {**job.arguments, **({"period": period.partition(_REPEAT)[0]} if job.dated else {})}
+        queue.defer(connection, job.task, alone=job.task, single=not arguments, delay=0, **arguments)
     _log.info("Задание календаря начато", extra={"job": job.name, "period": period})
     return True
+
+
+def by_hand(store: Store, job: Job, now: datetime, by: str, *, again: bool = False) -> str:
+    """Begins the newest period of a job that nobody has begun, and so keeps the calendar from it; returns the period.
+
+    A period that was begun is refused with ``job.begun``, or with ``again`` begun once more under a number of its own.
+    """
+    slot = job.last_slot(now)
+    first = period_of(now if slot is None else slot)
+    for number in count(1):
+        period = first if number == 1 else f"{first}{_REPEAT}{number}"
+        if begin(store, job, period, by, audited=True):
+            return period
+        if not again:
+            break
+    with store.begin() as connection:
+        raise GatewayError("job.begun", period=first, by=queries.begun_by(connection, job.name, first))
 
 
 def _note_delay(job: Job, slot: datetime, now: datetime, last: datetime | None) -> None:
     """Says of a period that it begins late, and of those before it that they were left out: the last one stands for all."""
     details = {"job": job.name, "period": period_of(slot)}
-    if late := lateness(period_of(slot), now):
+    if last is not None and (late := lateness(period_of(slot), now)):
         _log.warning("Задание календаря начато с опозданием на %d мин", late // timedelta(minutes=1), extra=details)
     if last is not None and not job.each:
         skipped = sum(1 for _ in islice(job.slots(last, slot), _COUNTED)) - 1
@@ -106,12 +165,16 @@ def _note_delay(job: Job, slot: datetime, now: datetime, last: datetime | None) 
 
 
 class Calendar:
-    """One candidate for leading. `run` returns when ``stop`` is set."""
+    """One candidate for leading. `run` returns when ``stop`` is set. The leader calls ``watch`` once a minute, first
+    `WATCH_AFTER` after it has begun to lead: workers that were started with it need some time."""
 
-    def __init__(self, store: Store, jobs: Mapping[str, Job], clock: Clock) -> None:
+    def __init__(
+        self, store: Store, jobs: Mapping[str, Job], clock: Clock, watch: Callable[[], None] | None = None
+    ) -> None:
         self._store = store
         self._jobs = jobs
         self._clock = clock
+        self._watch = watch
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._session: int | None = None
 
@@ -165,6 +228,9 @@ class Calendar:
             scheduler.add_job(self._fire, job.trigger(self._clock.now()), args=[job], id=job.name)
         at_once = datetime.now(self._clock.zone)
         scheduler.add_job(self._catch_up, "interval", seconds=_CATCH_UP_SECONDS, id="catch-up", next_run_time=at_once)
+        if self._watch is not None:
+            first = at_once + WATCH_AFTER
+            scheduler.add_job(self._watch, "interval", seconds=_WATCH_SECONDS, id="watch", next_run_time=first)
         return scheduler
 
     def _catch_up(self) -> None:
@@ -179,6 +245,9 @@ class Calendar:
         try:
             now = self._clock.now()
             last = self._last(job, now)
+            if last is None and job.waits:
+                self._begin_counting(job, now, session)
+                return
             for slot in job.due(now, last):
                 if begin(self._store, job, period_of(slot), self._name, session):
                     _note_delay(job, slot, now, last)
@@ -186,17 +255,21 @@ class Calendar:
         except SQLAlchemyError:
             _log.exception("Задание календаря не начато", extra={"job": job.name})
 
+    def _begin_counting(self, job: Job, now: datetime, session: int) -> None:
+        """Notes the period before the first one, so that a first one that is missed is caught up."""
+        slot = job.last_slot(now)
+        if slot is not None:
+            with self._store.begin() as connection:
+                queries.claim(connection, job.name, period_of(slot), _COUNTING, session, LOCK)
+
     def _last(self, job: Job, now: datetime) -> datetime | None:
         with self._store.begin() as connection:
-            period = queries.last_runs(connection, [job.name], period_of(now)).get(job.name)
-        return datetime.fromisoformat(period[0]) if period else None
+            found = last_runs(connection, [job.name], period_of(now)).get(job.name)
+        return moment_of(found.period) if found else None
 
 
-Listed = tuple[Job, str | None, datetime | None]
-
-
-def overview(store: Store, jobs: Mapping[str, Job]) -> list[Listed]:
-    """The calendar with the newest period of each job and when it was begun, for `job list`."""
+def overview(store: Store, jobs: Mapping[str, Job]) -> list[tuple[Job, Begun | None]]:
+    """The calendar with the newest period of each job, for `job list`."""
     with store.begin() as connection:
-        last = queries.last_runs(connection, jobs)
-    return [(job, *last.get(job.name, (None, None))) for job in jobs.values()]
+        last = last_runs(connection, jobs)
+    return [(job, last.get(job.name)) for job in jobs.values()]

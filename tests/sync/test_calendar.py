@@ -19,6 +19,7 @@ from sqlalchemy import text
 
 from gateway.access import chain
 from gateway.domain.clock import Clock
+from gateway.errors import GatewayError
 from gateway.operations import queue
 from gateway.people import queries as people_queries
 from gateway.store.engine import Store
@@ -308,8 +309,173 @@ def test_lateness_is_seen_from_the_rows(store: Store) -> None:
     begin(store, NIGHTLY, period_of(at("2026-11-20 03:10")), "a")
     with store.begin() as connection:
         connection.execute(text("UPDATE job_run SET started_at = :at"), {"at": at("2026-11-20 05:00")})
-    ((_, period, begun),) = calendar.overview(store, {"nightly": NIGHTLY})
-    assert period is not None and begun is not None
-    assert calendar.lateness(period, begun) == timedelta(minutes=110)
-    assert calendar.lateness(period, at("2026-11-20 03:11")) == timedelta(0)
-    assert calendar.lateness(period, at("2026-11-19 03:11")) == timedelta(0)
+    ((_, begun),) = calendar.overview(store, {"nightly": NIGHTLY})
+    assert begun is not None
+    assert begun.late == timedelta(0)
+    begin(store, NIGHTLY, period_of(at("2026-11-19 03:10")), "a")
+    ((_, begun),) = calendar.overview(store, {"nightly": NIGHTLY})
+    assert begun is not None
+    assert begun.late == timedelta(minutes=110)
+    assert calendar.lateness(begun.period, at("2026-11-20 03:11")) == timedelta(0)
+    assert calendar.lateness(begun.period, at("2026-11-19 03:11")) == timedelta(0)
+
+
+def test_a_new_installation_is_not_late(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """It begins with the last period of each job, whose time was before anybody knew the job."""
+    caplog.set_level("INFO")
+    Jumping(store, NIGHTLY, CHAIN).look("2026-11-22 12:00")
+    assert len(runs(store)) == 2
+    assert [record.getMessage() for record in caplog.records if "опозданием" in record.getMessage()] == []
+    listed = calendar.overview(store, {"nightly": NIGHTLY, "chain": CHAIN})
+    assert [begun.late for _, begun in listed if begun is not None] == [timedelta(0)] * 2
+
+
+# monthly work ---------------------------------------------------------------------------------------------------------
+
+CHAIN = Job("chain", "test.note", "0 2 1 * *", timedelta(days=32), "ежемесячно", each=True, waits=True, dated=True)
+
+
+def deferred(store: Store) -> list[str]:
+    """The periods that the task was told of."""
+    with store.begin() as connection:
+        return list(
+            connection.execute(
+                text("SELECT args->>'period' FROM procrastinate_jobs ORDER BY args->>'period'")
+            ).scalars()
+        )
+
+
+def test_a_new_monthly_job_waits_for_its_next_period(store: Store) -> None:
+    """An installation in the middle of a month closes nothing of the past."""
+    clock = Jumping(store, CHAIN)
+    clock.look("2026-11-22 12:00", "2026-11-22 12:01")
+    assert deferred(store) == []
+    assert runs(store) == ["2026-11-01T02:00+03:00"]
+    clock.look("2026-12-01 01:59", "2026-12-01 02:00", "2026-12-01 02:01")
+    assert deferred(store) == ["2026-12-01T02:00+03:00"]
+
+
+def test_all_calendars_down_over_firsts_of_the_month_are_caught_up(store: Store) -> None:
+    Jumping(store, CHAIN).look("2026-10-20 12:00")
+    Jumping(store, CHAIN).look("2027-01-12 09:30", "2027-01-12 09:31")
+    firsts = ["2026-11-01T02:00+03:00", "2026-12-01T02:00+03:00", "2027-01-01T02:00+03:00"]
+    assert deferred(store) == firsts
+    assert runs(store)[1:] == firsts
+
+
+def test_a_run_by_hand_takes_the_period_from_the_calendar(store: Store) -> None:
+    now = at("2026-11-22 12:00")
+    period = calendar.by_hand(store, NIGHTLY, now, "оператор")
+    assert period == "2026-11-22T03:10+03:00"
+    Jumping(store, NIGHTLY).look("2026-11-22 12:00")
+    assert runs(store) == [period]
+    with pytest.raises(GatewayError, match="job.begun") as refusal:
+        calendar.by_hand(store, NIGHTLY, now, "другой")
+    assert "оператор" in refusal.value.message
+    assert calendar.by_hand(store, NIGHTLY, now, "другой", again=True) == period + "#2"
+    assert calendar.by_hand(store, NIGHTLY, now, "другой", again=True) == period + "#3"
+    ((_, last),) = calendar.overview(store, {"nightly": NIGHTLY})
+    assert last is not None
+    assert (last.period, last.late) == (period + "#3", timedelta(0))
+    with store.begin() as connection:
+        noted = connection.execute(text("SELECT details - 'account' FROM audit_record WHERE operation = 'JobRun'"))
+        assert list(noted.scalars()) == [{"job": "nightly", "period": period + end} for end in ("", "#2", "#3")]
+    Jumping(store, NIGHTLY).look("2026-11-22 12:05", "2026-11-23 03:10")
+    assert runs(store)[-1] == "2026-11-23T03:10+03:00"
+
+
+def test_many_hands_begin_a_period_once(store: Store) -> None:
+    begun: list[str] = []
+
+    def hand() -> None:
+        try:
+            begun.append(calendar.by_hand(store, NIGHTLY, at("2026-11-22 12:00"), "a"))
+        except GatewayError:
+            return
+
+    threads = [threading.Thread(target=hand) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(begun) == len(runs(store)) == 1
+
+
+STUCK = """
+import os, signal, sys
+from gateway.operations import queue
+from gateway.store.engine import Store
+from gateway.sync import calendar
+from gateway.sync.calendar import Calendar, Job
+from datetime import datetime, timedelta
+from gateway.domain.clock import Clock
+import threading
+from zoneinfo import ZoneInfo
+
+queue.TASKS["test.note"] = queue.Task("test.note", lambda work, **_: None, 1)
+job = Job("chain", "test.note", "0 2 1 * *", timedelta(days=32), "ежемесячно", each=True, waits=True, dated=True)
+zone = ZoneInfo("Europe/Moscow")
+now = [datetime(2026, 11, 20, 12, tzinfo=zone)]
+one = Calendar(Store(sys.argv[1]), {"chain": job}, Clock(zone, source=lambda: now[0]))
+if "freeze" in sys.argv:
+    real = queue.defer
+
+    def defer(*args, **values):
+        print("frozen", flush=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return real(*args, **values)
+
+    calendar.queue.defer = defer
+threading.Thread(target=one.run, args=[threading.Event()], daemon=True).start()
+for line in sys.stdin:
+    now[0] = datetime.fromisoformat(line.strip()).replace(tzinfo=zone)
+    one._catch_up()
+    print("looked", one.leads, flush=True)
+"""
+"""A calendar whose clock is told; with ``freeze`` it stops itself between the row of a run and its commit."""
+
+
+def told(process: subprocess.Popen[str], moment: str) -> str:
+    process.stdin.write(moment + "\n")
+    process.stdin.flush()
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.trial
+def test_leader_frozen_for_a_minute_in_the_middle_of_a_run_writes_nothing_late(store: Store) -> None:
+    def start(*more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", STUCK, store.url, *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    first = start("freeze")
+    second = None
+    try:
+        wait_for(lambda: leader(store) is not None)
+        wait_for(lambda: runs(store) == ["2026-11-01T02:00+03:00"])
+        second = start()
+        assert told(second, "2026-11-20 12:00") == "looked False"
+        assert told(first, "2026-12-01 02:00") == "frozen"
+        frozen_at = time.monotonic()
+        wait_for(lambda: told(second, "2026-12-01 02:01") == "looked True")
+        wait_for(lambda: deferred(store) == ["2026-12-01T02:00+03:00"])
+        assert runs(store) == ["2026-11-01T02:00+03:00", "2026-12-01T02:00+03:00"]
+        time.sleep(max(0.0, 60 - (time.monotonic() - frozen_at)))
+        by = started_by(store)
+        os.kill(first.pid, signal.SIGCONT)
+        assert first.stdout.readline().startswith("looked")
+        assert told(first, "2026-12-01 02:05") == "looked False"
+        assert told(second, "2027-01-01 02:00") == "looked True"
+        assert started_by(store)[:2] == by
+        assert deferred(store) == ["2026-12-01T02:00+03:00", "2027-01-01T02:00+03:00"]
+        assert len(runs(store)) == 3
+    finally:
+        for process in (first, second):
+            if process is not None:
+                process.kill()
+                process.wait()
+
+
+def started_by(store: Store) -> list[str]:
+    with store.begin() as connection:
+        return list(connection.execute(text("SELECT started_by FROM job_run ORDER BY period")).scalars())

@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -54,6 +55,10 @@ def _integer(value: Any) -> str:
     return str(int(value))
 
 
+def _decimal(value: Decimal | str) -> str:
+    return value if isinstance(value, str) else f"{value:f}"
+
+
 def _date(value: date | str) -> str:
     return value if isinstance(value, str) else value.isoformat()
 
@@ -75,6 +80,7 @@ _WRITE: dict[str, Callable[[Any], str]] = {
     "boolean": _boolean,
     "int": _integer,
     "long": _integer,
+    "decimal": _decimal,
     "date": _date,
     "dateTime": _time,
     "base64Binary": _bytes,
@@ -166,14 +172,16 @@ Row = tuple[str | None, ...]
 
 
 def _row_pieces(model: Model) -> tuple[list[str], list[str]]:
-    """The pieces of the template of a row, and the names of columns that may need escaping."""
+    """The pieces of the template of a row, and the names of columns that may need escaping. Columns without a field of their
+    own stand last and are items of ``extra``."""
     fields = {one.attribute: one for one in model.fields}
-    pieces, free = [], []
+    pieces, free, items, extra = [], [], [], []
     for number, column in enumerate(model.columns):
         one, value = fields.get(column), f"c{number}"
         if one is None:
-            item = f"<extra><item><name>{column}</name><value>{{{value}}}</value></item></extra>"
-            pieces.append(f"{{'' if {value} is None else f'{item}'}}")
+            item = f"<item><name>{column}</name><value>{{{value}}}</value></item>"
+            items.append(f"{{'' if {value} is None else f'{item}'}}")
+            extra.append(value)
         elif one.many:
             inner = f"{{{value}.replace(' ', '</{one.name}><{one.name}>')}}"
             pieces.append(f"{{f\"<{one.name}>{inner}</{one.name}>\" if {value} else ''}}")
@@ -183,6 +191,10 @@ def _row_pieces(model: Model) -> tuple[list[str], list[str]]:
             pieces.append(f"<{one.name}>{{{value}}}</{one.name}>")
         if one is None or not isinstance(one.type, Simple) or one.type.base == "string":
             free.append(value)
+    if items:
+        absent = " is None and ".join(extra)
+        inner = "".join(items)
+        pieces.append(f"{{'' if {absent} is None else f\"<extra>{inner}</extra>\"}}")
     return pieces, free
 
 
@@ -273,6 +285,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "boolean": lambda text: text.strip() in ("true", "1"),
     "int": int,
     "long": int,
+    "decimal": Decimal,
     "date": _read_date,
     "dateTime": lambda text: datetime.fromisoformat(text.strip()),
     # the schema has checked alphabet and padding; line breaks, which Java and PHP put in, are passed over

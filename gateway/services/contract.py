@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.domain.clock import Clock
     from gateway.lists import Lists
     from gateway.nsi.dictionaries import Nsi
+    from gateway.people.sources import PersonSource
     from gateway.settings import Settings
     from gateway.store.engine import Store
 
@@ -47,6 +48,7 @@ class Desk:
     gate: Gate
     version: str
     services: tuple[Service, ...]
+    source: PersonSource | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,8 @@ class Operation:
     doc: str
     splice: str = ""
     namespace: str = ""
+    before: Callable[[Desk, Call, Any], None] | None = None
+    """What a change does before its transaction begins."""
 
     @property
     def input(self) -> Model:
@@ -177,6 +181,8 @@ def perform(desk: Desk, service: Service, operation: Operation, call: Call, elem
         call.request_id = UUID(request.request_id)
         if not call.body_sha256:
             call.body_sha256 = hashlib.sha256(etree.tostring(element, method="c14n", exclusive=True)).digest()
+        if operation.before is not None:
+            operation.before(desk, call, request)
         return calls.change(
             desk.store, call, lambda connection: handler(desk, connection, call, request), operation.encode
         )

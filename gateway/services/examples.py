@@ -26,6 +26,7 @@ _VALUES = {
     "lastName": "Королёва", "firstName": "Алёна", "middleName": "Петровна", "operationId": OPERATION_ID,
     "fileId": FILE_ID, "fileName": "GSM400001_2611_1.zip", "content": CONTENT, "offset": "0", "last": "true",
     "recordsPerFile": "1000", "delivery": "MAILBOX", "format": "XML", "state": "RUNNING", "fromLine": "1",
+    "indicator": "BSK", "part": "GAP",
 }  # fmt: skip
 _BY_BASE = {
     "date": "2026-11-01",
@@ -43,6 +44,7 @@ _SHOWN = {
     "UploadList": {"fileId"},
     "ListOperations": {"state"},
     "GetOperation": {"fromLine"},
+    "GetIndicatorPersons": {"startRecord", "recordCount"},
     "GetFile": {"offset"},
     "ListFiles": {"since"},
     "SaveDoctors": {"middleName", "doctorType", "specialty"},

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from gateway.lists.model import LINE_COLUMNS
+from dataclasses import replace
+
+from gateway.lists.model import LINE_COLUMNS, REGISTER_COLUMNS
 from gateway.services.types import (
     BOOLEAN,
     BYTES,
     CODE,
     DATE,
+    DECIMAL,
     EXTRA_FIELD,
     INT,
+    ITEM,
     KEY,
     LONG,
     NAME,
@@ -90,6 +94,11 @@ DOCTOR = Model(
 
 # entries --------------------------------------------------------------------------------------------------------------
 
+EXTRA_OF_ENTRY = (
+    "Дополнительно: outside = ORDER (вне 168н и 548н) или CHILD (до 18 лет); в GetEntry и GetPersonEntries registerFile,"
+    " registerCase, registerDate — файл, IDCASE и дата последнего случая из реестров счетов с признаком наблюдения"
+)
+
 ENTRY = Model(
     "Entry",
     "Запись списка диспансерного наблюдения",
@@ -125,10 +134,12 @@ ENTRY = Model(
         maybe("excludedOn", DATE, "Дата исключения"),
         maybe("exclusionReason", STRING, "Причина исключения, справочник EXCLUSION_REASONS"),
         needed("changedAt", TIME, "Когда запись изменена"),
-        maybe("extra", EXTRA_FIELD.type, "Дополнительно: outside = ORDER (вне 168н и 548н) или CHILD (до 18 лет)"),
+        maybe("extra", EXTRA_FIELD.type, EXTRA_OF_ENTRY),
     ),
     columns=LINE_COLUMNS,
 )
+ENTRY_TOLD = replace(ENTRY, columns=(*LINE_COLUMNS, *REGISTER_COLUMNS))
+"""The same type where one entry is shown with its history."""
 
 CHANGE = Model(
     "Change",
@@ -141,7 +152,8 @@ CHANGE = Model(
             STRING,
             "Вид: TAKEN взят, PLANNED план, VISITED проведение, ATTEMPTED неявка, EXCLUDED исключён, REOPENED возобновлён,"
             " DIAGNOSIS_CHANGED диагноз, VISIT_ANNULLED проведение аннулировано, ANNULLED запись аннулирована,"
-            " PERSON_CHANGED сведения о лице, MOVED_IN перешёл из другой МО, MOVED_OUT перешёл в другую МО",
+            " PERSON_CHANGED сведения о лице, MOVED_IN перешёл из другой МО, MOVED_OUT перешёл в другую МО, CORRECTED исправлены"
+            " сведения записи, REVIEW нужна проверка: отозван случай реестра, который создал или окончил запись",
         ),
         needed("cause", STRING, "Причина изменения"),
         needed("source", STRING, "Источник: MO, REGISTER, OPERATOR, ERZL"),
@@ -195,7 +207,7 @@ EVENT = Model(
 )
 
 HISTORY: tuple[Field, ...] = (
-    needed("entry", ENTRY, "Запись"),
+    needed("entry", ENTRY_TOLD, "Запись"),
     some("visits", VISIT, "Проведения и неявки по дате"),
     some("moves", MOVE, "Отрезки наблюдения: организации и диагнозы"),
     some("events", EVENT, "Изменения: кто, когда, из какого источника"),
@@ -348,5 +360,62 @@ UPLOAD: tuple[Field, ...] = (
         CODE,
         "Способ: MERGE — добавить и изменить (по умолчанию); отсутствие в файле никого не исключает",
         "upload.mode",
+    ),
+)
+
+# indicators -----------------------------------------------------------------------------------------------------------
+
+INDICATOR: tuple[Field, ...] = (
+    needed("indicator", CODE, "Код показателя, справочник INDICATORS", "indicator.unknown indicator.group"),
+    needed("year", INT, "Год", "indicator.period"),
+    needed("month", INT, "Месяц, 1..12: показатель считается с 1 января по его конец", "indicator.period"),
+)
+
+INDICATOR_ANSWER: tuple[Field, ...] = (
+    needed("indicator", STRING, "Код показателя"),
+    needed("name", STRING, "Наименование показателя"),
+    maybe("organisation", STRING, "Код МО; нет — по всем спискам, доступным клиенту"),
+    needed("periodStart", DATE, "Начало периода: 1 января"),
+    needed("periodEnd", DATE, "Конец периода: последний день месяца"),
+    needed("numerator", LONG, "Числитель: лиц, получивших помощь"),
+    needed("denominator", LONG, "Знаменатель: уникальных лиц, состоявших под ДН в течение периода"),
+    maybe("share", DECIMAL, "Доля, процентов с двумя знаками; нет, если знаменатель равен нулю"),
+    needed("monthEnd", LONG, "Уникальных лиц с этими диагнозами в списке на конец месяца: не больше знаменателя"),
+    maybe("target", DECIMAL, "Целевое значение на конец месяца, процентов: организации, а если его нет — региона"),
+    needed("asOf", TIME, "На какое время посчитано"),
+    needed("numeratorRule", STRING, "Как посчитан числитель"),
+    needed("denominatorRule", STRING, "Как посчитан знаменатель"),
+    needed("monthEndRule", STRING, "Как посчитан список на конец месяца и почему он меньше знаменателя"),
+    some(
+        "settings",
+        ITEM,
+        "Правила показателя, действующие на конец периода: ranges диагнозы, care помощь, match её диагноз,"
+        " attribution организация перешедших",
+    ),
+    EXTRA_FIELD,
+)
+
+PART = needed(
+    "part",
+    CODE,
+    "Кто нужен: NUMERATOR числитель, DENOMINATOR знаменатель, GAP лица знаменателя без помощи",
+    "indicator.part",
+)
+
+INDICATOR_PERSON = Model(
+    "IndicatorPerson",
+    "Лицо показателя и запись, по которой оно посчитано: действующая на конец периода или последняя в нём",
+    (
+        needed("enp", STRING, "ЕНП"),
+        needed("lastName", STRING, "Фамилия"),
+        needed("firstName", STRING, "Имя"),
+        maybe("middleName", STRING, "Отчество"),
+        needed("birthDate", DATE, "Дата рождения"),
+        needed("diagnosis", STRING, "Диагноз по МКБ-10"),
+        needed("organisation", STRING, "Код МО, которая вела наблюдение"),
+        needed("entryId", STRING, "Идентификатор записи"),
+        needed("observedSince", DATE, "С какого дня эта МО ведёт наблюдение"),
+        maybe("lastCareOn", DATE, "Последняя помощь периода, которую учитывает показатель; нет — помощи не было"),
+        EXTRA_FIELD,
     ),
 )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from gateway.access.model import Call, ClientKind, ItemResult
 from gateway.errors import GatewayError, field_error
+from gateway.lists.indicators import Wish
 from gateway.lists.model import ChangePage, Choice, Conduct, EntryView, Exclusion, NewEntry, Page, PlanChange
-from gateway.people import doctors, persons
+from gateway.people import doctors, persons, sources
 from gateway.services import observation_types as t
-from gateway.services import ownership, transfer
+from gateway.services import ownership, paging, transfer
 from gateway.services.codec import Changes, Lines
 from gateway.services.contract import Desk, Operation, Service
 from gateway.services.types import (
@@ -19,6 +21,7 @@ from gateway.services.types import (
     BOOLEAN,
     CODE,
     DATE,
+    EXTRA,
     INT,
     ITEM_RESULT,
     LONG,
@@ -32,6 +35,7 @@ from gateway.services.types import (
     Model,
     maybe,
     needed,
+    page_of,
     record_count,
     some,
 )
@@ -75,7 +79,7 @@ def _organisation(view: EntryView) -> str | None:
 
 
 def _history(view: EntryView) -> dict[str, Any]:
-    return {"entry": view.line, "visits": view.visits, "moves": view.segments, "events": view.events}
+    return {"entry": (*view.line, *view.register), "visits": view.visits, "moves": view.segments, "events": view.events}
 
 
 # people ---------------------------------------------------------------------------------------------------------------
@@ -91,7 +95,8 @@ def find_person(desk: Desk, call: Call, request: Any) -> dict[str, Any]:
         middle_name=request.middle_name,
         birth_date=request.birth_date,
     )
-    return {"persons": persons.find(desk.store, call, criteria, request.limit)}
+    found = persons.find(desk.store, call, criteria, request.limit, desk.source)
+    return {"persons": found, "extra": {"item": [{"name": "upstream", "value": call.note}]} if call.note else None}
 
 
 def get_doctors(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
@@ -135,7 +140,28 @@ def _doctor_out(doctor: doctors.Doctor) -> dict[str, Any]:
 
 def add_entries(desk: Desk, connection: Connection, call: Call, request: Any) -> list[ItemResult]:
     items = [NewEntry(**vars(item)) for item in _batch(desk, request.items)]
-    return desk.lists.add(connection, call, _own(call, request.organisation), items)
+    results = desk.lists.add(connection, call, _own(call, request.organisation), items)
+    learned = sources.LEARNED.format(day=desk.lists.clock.today())
+
+    def noted(result: ItemResult, enp: str) -> ItemResult:
+        """Says where the person comes from, or why it may be unknown."""
+        if enp in call.learned:
+            return replace(result, message=f"{result.message}; {learned}")
+        if result.code == "person.unknown" and enp in call.unanswered:
+            return replace(result, message=f"{result.message}; {sources.UNANSWERED}")
+        return result
+
+    return [noted(result, item.enp) for result, item in zip(results, items, strict=True)]
+
+
+def look_for_unknown(desk: Desk, call: Call, request: Any) -> None:
+    """Before AddEntries: people whom nobody knows here are looked for outside."""
+    if desk.source is None or call.caller.kind is ClientKind.INSURER:
+        return
+    heard = sources.learn_unknown(desk.store, desk.source, [item.enp for item in _batch(desk, request.items)])
+    if heard is not None:
+        call.learned, call.unanswered = heard.found, heard.unanswered
+        call.details["upstream"] = f"found {len(heard.found)}, unanswered {len(heard.unanswered)}"
 
 
 def update_plans(desk: Desk, connection: Connection, call: Call, request: Any) -> list[ItemResult]:
@@ -226,9 +252,13 @@ def get_list(desk: Desk, call: Call, request: Any) -> Page:
         _choice(request),
         1 if request.start_record is None else request.start_record,
         RECORDS_DEFAULT if request.record_count is None else request.record_count,
-        None if request.snapshot_id is None else UUID(request.snapshot_id),
+        _snapshot(request),
         RENDER,
     )
+
+
+def _snapshot(request: Any) -> UUID | None:
+    return None if request.snapshot_id is None else UUID(request.snapshot_id)
 
 
 def get_changes(desk: Desk, call: Call, request: Any) -> ChangePage:
@@ -278,9 +308,38 @@ def upload_list(desk: Desk, connection: Connection, call: Call, request: Any) ->
     return {"operation_id": desk.lists.request_upload(connection, call, organisation, file_id, request.mode or "MERGE")}
 
 
+# indicators -----------------------------------------------------------------------------------------------------------
+
+
+def _wish(call: Call, request: Any) -> Wish:
+    return Wish(request.indicator, request.year, request.month, _listed(call, request.organisation))
+
+
+def get_indicator(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    found = desk.lists.indicator(connection, call, _wish(call, request))
+    settings = [{"name": name, "value": value} for name, value in found.settings]
+    return {field.attribute: getattr(found, field.attribute, None) for field in t.INDICATOR_ANSWER} | {
+        "settings": settings
+    }
+
+
+def get_indicator_persons(desk: Desk, connection: Connection, call: Call, request: Any) -> dict[str, Any]:
+    start, count = paging.asked(desk, request)
+    snapshot = _snapshot(request)
+    page = desk.lists.indicator_persons(connection, call, _wish(call, request), request.part, start, count, snapshot)
+    named = {"snapshot_id": str(page.snapshot_id), "as_of": page.as_of}
+    return {**named, **paging.answered(call, page.total, start, "persons", page.persons)}
+
+
 # the table ------------------------------------------------------------------------------------------------------------
 
 _RESULTS = some("results", ITEM_RESULT, "Итоги по элементам, по порядку", least=1)
+_SNAPSHOT = maybe(
+    "snapshotId",
+    UUID_TYPE,
+    "Снимок из первого ответа: следующие страницы того же списка",
+    "list.snapshot-expired list.choice-differs",
+)
 _ENTRY = needed("entry", t.ENTRY, "Запись после изменения")
 _STARTED = needed("operationId", STRING, "Порученная работа: её ход, протокол и файлы — GetOperation службы Exchange")
 
@@ -301,7 +360,14 @@ SERVICE = Service.of(
             "own",
             find_person,
             (ACTING_ORGANISATION, *t.CRITERIA),
-            (some("persons", t.PERSON, "Найденные лица; несколько или ни одного — тоже ответ"),),
+            (
+                some("persons", t.PERSON, "Найденные лица; несколько или ни одного — тоже ответ"),
+                maybe(
+                    "extra",
+                    EXTRA,
+                    "Дополнительно: upstream — внешний источник не ответил, лицо может быть известно ему",
+                ),
+            ),
             "Поиск застрахованного лица: по ЕНП, или СНИЛС и дате рождения, или фамилии, имени и дате рождения",
         ),
         Operation(
@@ -311,6 +377,7 @@ SERVICE = Service.of(
             _items(t.NEW_ENTRY),
             (_RESULTS,),
             "Добавление записей в список; id итога — entryId",
+            before=look_for_unknown,
         ),
         Operation(
             "UpdatePlans", "change", update_plans, _items(t.PLAN_CHANGE), (_RESULTS,), "Изменение планов осмотров"
@@ -428,12 +495,7 @@ SERVICE = Service.of(
                 *t.CHOICE,
                 START_RECORD,
                 record_count(RECORDS_DEFAULT),
-                maybe(
-                    "snapshotId",
-                    UUID_TYPE,
-                    "Снимок из первого ответа: следующие страницы того же списка",
-                    "list.snapshot-expired list.choice-differs",
-                ),
+                _SNAPSHOT,
             ),
             (
                 needed("snapshotId", STRING, "Снимок списка: состав, порядок и значения не меняются"),
@@ -491,6 +553,26 @@ SERVICE = Service.of(
             (REQUEST_ID, ORGANISATION, *t.UPLOAD),
             (_STARTED,),
             "Загрузка списка организации из файла",
+        ),
+        Operation(
+            "GetIndicator",
+            "read",
+            get_indicator,
+            (ORGANISATION, *t.INDICATOR),
+            t.INDICATOR_ANSWER,
+            "Показатель диспансерного наблюдения нарастающим итогом с начала года и как он посчитан",
+        ),
+        Operation(
+            "GetIndicatorPersons",
+            "read",
+            get_indicator_persons,
+            (ORGANISATION, *t.INDICATOR, t.PART, START_RECORD, record_count(RECORDS_DEFAULT), _SNAPSHOT),
+            (
+                needed("snapshotId", STRING, "Снимок: лица и порядок не меняются от страницы к странице"),
+                needed("asOf", TIME, "На какое время посчитано"),
+                *page_of(some("persons", t.INDICATOR_PERSON, "Лица по имени")),
+            ),
+            "Лица показателя: числитель, знаменатель или разница между ними",
         ),
         Operation(
             "GetDoctors",

@@ -17,6 +17,7 @@ _BASES = {
     "boolean": spyne.Boolean,
     "int": spyne.Integer32,
     "long": spyne.Integer64,
+    "decimal": spyne.Decimal,
     "date": spyne.Date,
     "dateTime": spyne.DateTime,
     "base64Binary": spyne.ByteArray,

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Base = Literal["string", "boolean", "int", "long", "date", "dateTime", "base64Binary"]
+Base = Literal["string", "boolean", "int", "long", "decimal", "date", "dateTime", "base64Binary"]
 
 UNBOUNDED = 0
 """``Field.most`` of a repeated field without an upper bound."""
@@ -67,6 +67,7 @@ STRING = Simple("string")
 BOOLEAN = Simple("boolean")
 INT = Simple("int")
 LONG = Simple("long")
+DECIMAL = Simple("decimal")
 DATE = Simple("date")
 TIME = Simple("dateTime")
 BYTES = Simple("base64Binary")

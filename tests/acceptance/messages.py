@@ -24,6 +24,9 @@ TODAY = date.today().isoformat()
 MONTH = TODAY[:7]
 
 
+_INDICATOR = f"<indicator>BSK</indicator><year>{TODAY[:4]}</year><month>{int(TODAY[5:7])}</month>"
+
+
 def operations() -> list[tuple[str, Operation]]:
     """(namespace, operation) of everything that is published."""
     return [(service.namespace, one) for service in SERVICES for one in service.operations.values()]
@@ -93,6 +96,8 @@ def body(
         "ExportList": f"{head}{current()}",
         "UploadList": f"{head}<fileId>{file}</fileId>",
         "GetChanges": f"{bound}<count>10</count>",
+        "GetIndicator": f"{bound}{_INDICATOR}",
+        "GetIndicatorPersons": f"{bound}{_INDICATOR}<part>GAP</part>",
         "GetDoctors": bound,
         "SaveDoctors": f"{head}<items><snils>{DOCTOR}</snils><lastName>{DOCTOR_LAST_NAME}</lastName>"
         f"<firstName>{DOCTOR_FIRST_NAME}</firstName><doctorType>1</doctorType><from>2000-01-01</from></items>",

@@ -22,7 +22,10 @@ BOUND = [
 MISSING = {"entry": "999999999", "visit": "999999999", "snapshot": str(uuid4()), "work": NO_ID, "file": NO_ID}
 WITHOUT_OBJECT = {"Ping", "GetAllowedOperations", "GetLimits", "GetDictionary", "GetMyCalls"}
 BY_PERSON = {"FindPerson", "AddEntries", "GetPersonEntries"}
-BY_ORGANISATION = {"GetDoctors", "SaveDoctors", "ExportList", "GetChanges", "ListOperations", "ListFiles"}
+BY_ORGANISATION = {
+    "GetDoctors", "SaveDoctors", "ExportList", "GetChanges", "ListOperations", "ListFiles", "GetIndicator",
+    "GetIndicatorPersons",
+}  # fmt: skip
 RIGHTS = {"nobody": frozenset[str](), "insurer": rights.READING, "fund": rights.ALL}
 # a directory of doctors belongs to its organisation, and an insurer has none
 NOT_FOR_INSURERS = {"GetDoctors"}

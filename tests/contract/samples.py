@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -81,7 +82,8 @@ _EVENT = {
     "source": "MO",
     "actor": "clinic-1",
 }
-HISTORY = {"entry": LINE, "visits": [_VISIT], "moves": [_MOVE], "events": [_EVENT]}
+REGISTER = ("HM400001T40_2610001", "А-1 & 2", "2026-10-20")
+HISTORY = {"entry": (*LINE, *REGISTER), "visits": [_VISIT], "moves": [_MOVE], "events": [_EVENT]}
 PERSON = {
     "enp": "7755530821000030",
     "last_name": "Ёлкина",
@@ -204,6 +206,46 @@ ANSWERS |= {
         ),
     ),
     "ConfirmFile": {"file": {**_FILE, "confirmed_at": datetime(2026, 11, 2, tzinfo=UTC)}},
+}
+
+ANSWERS |= {
+    "GetIndicator": {
+        "indicator": "BSK",
+        "name": "Доля лиц с БСК",
+        "organisation": "770001",
+        "period_start": date(2026, 1, 1),
+        "period_end": date(2026, 10, 31),
+        "numerator": 4,
+        "denominator": 7,
+        "share": Decimal("57.14"),
+        "month_end": 6,
+        "target": Decimal("64.20"),
+        "as_of": datetime(2026, 11, 1, 12, 30, tzinfo=MOSCOW),
+        "numerator_rule": "Лица знаменателя",
+        "denominator_rule": "Уникальные лица",
+        "month_end_rule": "Как в списке",
+        "settings": [{"name": "match", "value": "GROUP"}],
+    },
+    "GetIndicatorPersons": {
+        "snapshot_id": "0b9e3f5e-3c0a-4f6e-9d3c-6f0a4a1d9f11",
+        "as_of": datetime(2026, 11, 1, 12, 30, tzinfo=MOSCOW),
+        "total_records": 1,
+        "start_record": 1,
+        "returned_records": 1,
+        "persons": [
+            {
+                "enp": "7755530821000030",
+                "last_name": "Ёлкина",
+                "first_name": "Анна",
+                "birth_date": date(1961, 2, 3),
+                "diagnosis": "I20.8",
+                "organisation": "770001",
+                "entry_id": "17",
+                "observed_since": date(2024, 5, 6),
+                "last_care_on": date(2026, 10, 1),
+            }
+        ],
+    },
 }
 
 ENVELOPES: dict[str, bytes] = {

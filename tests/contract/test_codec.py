@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from gateway.errors import GatewayError
-from gateway.lists.model import LINE_COLUMNS
+from gateway.lists.model import LINE_COLUMNS, REGISTER_COLUMNS
 from gateway.services import codec
 from gateway.services import observation_types as t
 from gateway.services.contract import Operation, Service, fault
@@ -30,7 +30,7 @@ EVERY = [
 few = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def line_of(entry: dict[str, Any]) -> tuple[str | None, ...]:
+def line_of(entry: dict[str, Any], columns: tuple[str, ...] = LINE_COLUMNS) -> tuple[str | None, ...]:
     """An entry as the row of text that the lists feature hands out."""
 
     def text(name: str) -> str | None:
@@ -41,23 +41,29 @@ def line_of(entry: dict[str, Any]) -> tuple[str | None, ...]:
             return "true" if value else "false"
         return value.isoformat() if hasattr(value, "isoformat") else None if value is None else str(value)
 
-    return tuple(text(name) for name in LINE_COLUMNS)
+    return tuple(text(name) for name in columns)
 
 
-def entry_of(values_: dict[str, Any], number: int | None) -> dict[str, Any]:
-    """What an entry of hypothesis looks like once it has been a row: the number apart, extra by the column ``outside``."""
-    outside = values_.get("outside")
-    extra = {"item": [{"name": "outside", "value": outside}]} if outside else None
+def entry_of(values_: dict[str, Any], number: int | None, columns: tuple[str, ...] = LINE_COLUMNS) -> dict[str, Any]:
+    """What an entry of hypothesis looks like once it has been a row: the number apart, extra by the columns that are no
+    fields."""
+    items = [
+        {"name": name, "value": values_[name]}
+        for name in columns
+        if name in ("outside", *REGISTER_COLUMNS) and values_[name]
+    ]
+    extra = {"item": items} if items else None
     return {**values_, "record_number": number, "extra": extra}
 
 
 MONTHS = st.lists(st.dates().map(lambda day: f"{day:%Y-%m}"), max_size=3)
 OUTSIDE = st.none() | st.sampled_from(["ORDER", "CHILD"])
 ENTRY = st.builds(
-    lambda entry, months, outside: {**entry, "planned_months": months, "outside": outside},
+    lambda entry, months, outside, register: {**entry, "planned_months": months, "outside": outside, **register},
     values.of_model(t.ENTRY),
     MONTHS,
     OUTSIDE,
+    st.fixed_dictionaries({name: st.none() | values.TEXT for name in REGISTER_COLUMNS}),
 )
 
 
@@ -65,8 +71,9 @@ def answers(fields: tuple[Field, ...]) -> st.SearchStrategy[tuple[dict[str, Any]
     """Pairs of one answer: as handlers give it (entries are rows), and as spyne wants it (entries are mappings)."""
 
     def pair(field: Field) -> st.SearchStrategy[tuple[Any, Any]]:
-        if field.type is t.ENTRY:
-            one = ENTRY.map(lambda entry: (line_of(entry), entry_of(entry, None)))
+        if isinstance(field.type, Model) and field.type.columns:
+            columns = field.type.columns
+            one = ENTRY.map(lambda entry: (line_of(entry, columns), entry_of(entry, None, columns)))
         elif isinstance(field.type, Model):
             one = answers(field.type.fields)
         else:

@@ -426,3 +426,19 @@ def test_the_fund_names_the_organisation_whose_list_it_loads(door: Door) -> None
         door("UploadList", file_id=file_id)
     (upload,) = texts(door("UploadList", file_id=file_id, organisation=CLINIC), "operationId")
     assert texts(door("GetOperation", operation_id=upload), "operation/organisation") == [CLINIC]
+
+
+def test_indicators(door: Door) -> None:
+    enp = door.region.person("Арбузов")
+    entry = door.region.add(enp, "I10", observed_since=date(2026, 2, 1))
+    asked = {"indicator": "BSK", "year": 2026, "month": 10}
+    answer = door("GetIndicator", **asked)
+    for name, value in (("denominator", "1"), ("numerator", "0"), ("share", "0.00"), ("monthEnd", "1")):
+        assert texts(answer, name) == [value]
+    assert door.audited() == 1
+    people = door("GetIndicatorPersons", **asked, part="GAP")
+    assert (texts(people, "persons/enp"), texts(people, "persons/entryId")) == ([enp], [entry])
+    assert door.last.persons and door.last.records == 1 and door.audited() == 1
+    with pytest.raises(GatewayError) as refusal:
+        door("GetIndicatorPersons", **asked, part="ALL")
+    assert refusal.value.code == "indicator.part"

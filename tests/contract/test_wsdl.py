@@ -85,7 +85,9 @@ def test_names_and_types_keep_the_rules_of_the_contract(service: Service) -> Non
     for node in (*root.iterfind(".//xs:complexType", NAMES), *root.iterfind(".//wsdl:operation", NAMES)):
         assert node.get("name")[0].isupper()
     assert root.find(".//xs:enumeration", NAMES) is None
-    allowed = {"xs:string", "xs:boolean", "xs:int", "xs:long", "xs:date", "xs:dateTime", "xs:base64Binary"}
+    allowed = {
+        f"xs:{name}" for name in ("string", "boolean", "int", "long", "decimal", "date", "dateTime", "base64Binary")
+    }
     used = {node.get("type") for node in root.iterfind(".//xs:element", NAMES)}
     assert {name for name in used if name.startswith("xs:")} <= allowed
 
@@ -125,6 +127,8 @@ def test_the_contract_has_the_operations_it_promises() -> None:
             "GetChanges",
             "ExportList",
             "UploadList",
+            "GetIndicator",
+            "GetIndicatorPersons",
             "GetDoctors",
             "SaveDoctors",
         ],

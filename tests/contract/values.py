@@ -34,6 +34,7 @@ def simple(kind: Simple) -> st.SearchStrategy[Any]:
         "boolean": st.booleans(),
         "int": st.integers(-(2**31), 2**31 - 1),
         "long": st.integers(-(2**63), 2**63 - 1),
+        "decimal": st.decimals(-(10**9), 10**9, places=2),
         "date": st.dates(date(1, 1, 1), date(9999, 12, 31)),
         "base64Binary": st.binary(min_size=1, max_size=60),  # spyne reads empty content as absent
         "dateTime": st.datetimes(datetime(1900, 1, 2), datetime(9998, 12, 30), timezones=_ZONES),

@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -21,7 +22,10 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from gateway.domain.clock import Clock
+from gateway.domain.periods import Month
 from gateway.errors import GatewayError
 from gateway.settings import Settings
 from gateway.store.embedded import Server
@@ -59,6 +63,7 @@ class Demo:
                 place = Place(server.url(), server.owner_url, server)
                 upgrade(place, self._settings)
                 clients = self._region(place)
+                self._neighbours(place)
                 self._serve(place, clients)
 
     @contextmanager
@@ -112,6 +117,20 @@ class Demo:
         _write_private(kept, clients)
         return clients
 
+    def _neighbours(self, place: Place) -> None:
+        """The invented register of insured persons, which lives through last month before the first start."""
+        from gateway.sandbox.ferzl import life, queries
+
+        values = self._settings
+        month = Month.of(Clock(ZoneInfo(values.time_zone)).today()).shift(-1)
+        with place.owner().begin() as connection:
+            if queries.made(connection):
+                return
+            self._tell("Создаётся вымышленный регистр застрахованных…")
+            queries.make(connection, values.region_okato, life.ELSEWHERE)
+            queries.live_once(connection, month.number)
+            life.pass_month(connection, month, okato=values.region_okato, seed=self._size[2])
+
     def _progress(self) -> Callable[[str, int], None]:
         """Says each stage once and the count of rows every five seconds."""
         said: tuple[str, float] = "", 0.0
@@ -126,14 +145,23 @@ class Demo:
         return progress
 
     def _serve(self, place: Place, clients: list[dict[str, Any]]) -> None:
-        supervisor = Supervisor(self._environment(place))
+        port, token = free_port("127.0.0.1"), secrets.token_urlsafe(24)
+        upstream = f"http://127.0.0.1:{port}"
+        supervisor = Supervisor(self._environment(place) | _upstream(upstream, token))
         self._serving = True
         try:
             for name in ("serve", "worker", "calendar"):
                 supervisor.start(name, [sys.executable, "-m", "gateway.cli", name])
+            supervisor.start("sandbox", [sys.executable, "-m", "gateway.cli", "sandbox", "serve", "--port", str(port)])
             url = f"http://{_in_url(self._settings.host)}:{self._settings.port}"
             if self._until_ready(place, supervisor):
-                description = {"url": url, "clients": clients, "upstream": {}, "pid": os.getpid()}
+                description = {
+                    "url": url,
+                    "clients": clients,
+                    "upstream": {"ferzl": upstream},
+                    "upstreamToken": token,
+                    "pid": os.getpid(),
+                }
                 _write_private(self._folder / "demo.json", description)
                 self._tell(f"Шлюз работает: {url}/wsdl/ — описание служб, {url}/ready — готовность")
                 self._tell(f"Учётные записи клиентов: {self._folder / 'demo.json'}. Остановка — Ctrl-C")
@@ -183,6 +211,12 @@ class Demo:
             if time.monotonic() > until:
                 raise GatewayError("demo.not-ready")
         return False
+
+
+def _upstream(url: str, token: str) -> dict[str, str]:
+    """Settings by which the gateway of a demonstration asks the invented register."""
+    values = {"ferzl_url": url, "ferzl_token": token, "ferzl_poll_seconds": "1", "search_upstream": "ferzl"}
+    return {f"DN_GATEWAY_{name.upper()}": value for name, value in values.items()}
 
 
 def free_port(host: str) -> int:

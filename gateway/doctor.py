@@ -20,6 +20,7 @@ from gateway.settings import Settings
 from gateway.store import condition, installation, migrate
 from gateway.store.place import Place
 from gateway.sync import calendar
+from gateway.sync.upstream import breaker
 
 _DISK_BYTES = 5 * 1024**3
 _SEAL_AGE = timedelta(minutes=10)
@@ -47,6 +48,7 @@ def examine(place: Place, settings: Settings, clock: Clock) -> Iterator[Finding]
             yield from _database(connection, settings)
             yield from _content(connection, clock)
             yield from _processes(connection, clock)
+            yield from _upstream(connection, settings)
     except SQLAlchemyError:
         yield Finding(
             Level.BAD, "база данных не отвечает или не подготовлена: проверьте адрес, выполните dn-gateway migrate"
@@ -115,3 +117,16 @@ def _processes(connection: Connection, clock: Clock) -> Iterator[Finding]:
         yield Finding(Level.WARNING, f"записей загруженных списков ждут неизвестных лиц: {found.aside}, с {since}")
     if found.sealed_at is not None and clock.now() - found.sealed_at > _SEAL_AGE and found.calendar:
         yield Finding(Level.WARNING, "журнал доступа давно не запечатывался")
+
+
+def _upstream(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Whether the sources of insured persons are named and asked."""
+    if not settings.ferzl_url:
+        yield Finding(Level.WARNING, "ferzl_url не задан: сверка с застрахованными невозможна")
+    for name, state in breaker.states(connection).items():
+        if state.open:
+            yield Finding(Level.BAD, f"служба {name} не опрашивается: {state.failures} сбоев подряд")
+        elif state.failures:
+            yield Finding(Level.WARNING, f"служба {name}: сбоев подряд {state.failures}")
+        else:
+            yield Finding(Level.GOOD, f"служба {name} отвечает")

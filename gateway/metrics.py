@@ -102,9 +102,12 @@ def pool_wait() -> Iterator[None]:
 class _Long:
     """The state of long work as it stands in the database, read for one answer."""
 
-    def __init__(self, operations: Mapping[tuple[str, str], int], workers: int | None) -> None:
+    def __init__(
+        self, operations: Mapping[tuple[str, str], int], workers: int | None, upstream: Mapping[str, bool]
+    ) -> None:
         self._operations = operations
         self._workers = workers
+        self._upstream = upstream
 
     def collect(self) -> Iterator[Metric]:
         from prometheus_client.core import GaugeMetricFamily
@@ -119,14 +122,23 @@ class _Long:
         if self._workers is not None:
             workers.add_metric([], self._workers)
         yield workers
+        upstream = GaugeMetricFamily(
+            "dn_gateway_upstream_open", "1 — внешняя служба не опрашивается после сбоев подряд", labels=["service"]
+        )
+        for name, open_ in sorted(self._upstream.items()):
+            upstream.add_metric([name], int(open_))
+        yield upstream
 
 
 def exposition(
-    operations: Mapping[tuple[str, str], int] | None = None, workers: int | None = None
+    operations: Mapping[tuple[str, str], int] | None = None,
+    workers: int | None = None,
+    upstream: Mapping[str, bool] | None = None,
 ) -> tuple[bytes, str]:
     """What `/metrics` answers: the text of all processes together and its content type.
 
-    ``operations`` by kind and state and live ``workers`` are of the whole database; absent where it does not answer.
+    ``operations`` by kind and state, live ``workers`` and the ``upstream`` services with their breakers are of the whole
+    database; absent where it does not answer.
     """
     from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
     from prometheus_client.multiprocess import MultiProcessCollector
@@ -137,5 +149,5 @@ def exposition(
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     long = CollectorRegistry()
-    long.register(_Long(operations or {}, workers))
+    long.register(_Long(operations or {}, workers, upstream or {}))
     return generate_latest(registry) + generate_latest(long), CONTENT_TYPE_LATEST

@@ -30,6 +30,7 @@ from gateway.errors import GatewayError
 from gateway.lists import Lists
 from gateway.nsi.dictionaries import Nsi
 from gateway.operations import queue, works
+from gateway.people.sources import PersonSource
 from gateway.services import file_door, file_visit, integrators, serving
 from gateway.services.connection import Bounds
 from gateway.services.contract import Desk, fault
@@ -39,6 +40,7 @@ from gateway.services.published import SERVICES
 from gateway.settings import Settings
 from gateway.store import failures, migrate
 from gateway.store.engine import Store
+from gateway.sync.upstream import breaker
 
 SOAP_PREFIX = "/soap/"
 _log = logging.getLogger("gateway.web")
@@ -59,7 +61,17 @@ def make_desk(settings: Settings, clock: Clock | None = None) -> Desk:
         gate=Gate(store, settings, clock),
         version=__version__,
         services=SERVICES,
+        source=_source(settings, store, clock),
     )
+
+
+def _source(settings: Settings, store: Store, clock: Clock) -> PersonSource | None:
+    """Where unknown people are looked for; the client of it is heavy and made only where one is named."""
+    if settings.search_upstream == "off":
+        return None
+    from gateway.sync.upstream import search
+
+    return search.made(settings, store, clock)
 
 
 class Application:
@@ -134,13 +146,15 @@ class Application:
         text, kind = metrics.exposition(*self._long_work())
         return Response(text, headers={"content-type": kind})
 
-    def _long_work(self) -> tuple[Mapping[tuple[str, str], int] | None, int | None]:
-        """Operations by kind and state and live workers; nothing while the database does not answer."""
+    def _long_work(self) -> tuple[Mapping[tuple[str, str], int] | None, int | None, Mapping[str, bool] | None]:
+        """Operations by kind and state, live workers, which upstream services are not asked; nothing while the database
+        does not answer."""
         try:
             with self.desk.store.begin() as connection:
-                return works.counts(connection), queue.live_workers(connection)
+                open_ = {name: state.open for name, state in breaker.states(connection).items()}
+                return works.counts(connection), queue.live_workers(connection), open_
         except SQLAlchemyError:
-            return None, None
+            return None, None, None
 
     def _local(self, request: Request) -> bool:
         """Whether the request comes from this machine or a trusted address, not through a proxy for somebody else."""

@@ -19,7 +19,7 @@ def commands(group: click.Group, prefix: str = "") -> list[str]:
     found = []
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
-            found += commands(command, f"{name} ")
+            found += commands(command, f"{prefix}{name} ")
         else:
             found.append(prefix + name)
     return found

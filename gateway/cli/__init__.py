@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from gateway.cli import care, clients, contract, dictionaries, files, jobs, journal, lists, months, processes, work
+from gateway.cli import (
+    care,
+    clients,
+    contract,
+    dictionaries,
+    files,
+    indicators,
+    jobs,
+    journal,
+    lists,
+    months,
+    processes,
+    reconcile,
+    registers,
+    sandbox,
+    work,
+)
 from gateway.cli.root import main
 
 __all__ = [
@@ -11,11 +27,15 @@ __all__ = [
     "contract",
     "dictionaries",
     "files",
+    "indicators",
     "jobs",
     "journal",
     "lists",
     "main",
     "months",
     "processes",
+    "reconcile",
+    "registers",
+    "sandbox",
     "work",
 ]

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import click
 
-from gateway.cli.root import Load, main, place_of
+from gateway.cli.root import Load, clock_of, main, operator, place_of
 from gateway.errors import GatewayError
 
 
@@ -23,15 +23,16 @@ def job() -> None:
 def job_list(load: Load, last: int) -> None:
     """Перечислить задания календаря и последние запуски."""
     from gateway.operations import queries
-    from gateway.sync.calendar import lateness, overview
-    from gateway.sync.jobs import JOBS
+    from gateway.sync import jobs
+    from gateway.sync.calendar import overview
 
-    with place_of(load) as (place, _):
+    with place_of(load) as (place, values):
         store = place.app()
-        for one, period, begun in overview(store, JOBS):
-            late = lateness(period, begun) if period and begun else timedelta(0)
+        for one, begun in overview(store, jobs.of(values)):
+            late = begun.late if begun else timedelta(0)
             mark = f", с опозданием на {late // timedelta(minutes=1)} мин" if late else ""
-            click.echo(f"{one.name}\t{one.cron}\t{one.text}\tпоследний период: {period or '—'}{mark}")
+            period = begun.period if begun else "—"
+            click.echo(f"{one.name}\t{one.cron}\t{one.text}\tпоследний период: {period}{mark}")
         with store.begin() as connection:
             for line in queries.last_jobs(connection, last):
                 changed = f"{line.changed_at:%d.%m.%Y %H:%M:%S}" if line.changed_at else "—"
@@ -46,14 +47,15 @@ _STATES = {
 
 @job.command("run")
 @click.argument("name", metavar="ЗАДАНИЕ")
+@click.option("--again", is_flag=True, help="и тогда, когда последний период уже начат")
 @click.pass_obj
-def job_run(load: Load, name: str) -> None:
-    """Поставить задание календаря в очередь сейчас, сверх расписания."""
-    from gateway.operations import queue
-    from gateway.sync.jobs import JOBS
+def job_run(load: Load, name: str, again: bool) -> None:
+    """Начать последний период задания сейчас, если его ещё никто не начал."""
+    from gateway.sync import calendar, jobs
 
-    if name not in JOBS:
-        raise GatewayError("object.not-found")
-    with place_of(load) as (place, _), place.app().begin() as connection:
-        number = queue.defer(connection, JOBS[name].task, alone=JOBS[name].task, single=True)
-    click.echo(f"Задание поставлено в очередь под номером {number}" if number else "Такое задание уже ждёт в очереди")
+    with place_of(load) as (place, values):
+        known = jobs.of(values)
+        if name not in known:
+            raise GatewayError("object.not-found")
+        period = calendar.by_hand(place.app(), known[name], clock_of(values).now(), operator(), again=again)
+    click.echo(f"Задание начато за период {period}")

@@ -78,8 +78,9 @@ def calendar(load: Load) -> None:
     import threading
 
     from gateway import logs
+    from gateway.operations.queue import Work
+    from gateway.sync import jobs
     from gateway.sync.calendar import Calendar
-    from gateway.sync.jobs import JOBS
 
     values = load()
     logs.setup(values)
@@ -87,4 +88,6 @@ def calendar(load: Load) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with place_of(lambda: values) as (place, _):
-        Calendar(place.app(4), JOBS, clock_of(values)).run(stop)
+        store, clock = place.app(4), clock_of(values)
+        work = Work(store, None, values, clock)
+        Calendar(store, jobs.of(values), clock, watch=lambda: jobs.watch_workers(work)).run(stop)

@@ -98,7 +98,7 @@ def _export(url: str, owner_url: str, form: str, per_file: int, warm: bool) -> t
                 connection, call, organisation, Choice(today.year, "OBSERVED", month=today.month),
                 records_per_file=per_file, format=form,
             )  # fmt: skip
-        with _growth() as grown:
+        with growth() as grown:
             began = time.perf_counter()
             works.run(Work(store, None, settings, clock), str(operation_id))
             seconds = time.perf_counter() - began
@@ -122,7 +122,7 @@ def _ended(store: Store, operation_id: UUID) -> int:
 
 
 @contextmanager
-def _growth() -> Iterator[list[float]]:
+def growth() -> Iterator[list[float]]:
     """MiB that this process grows by while the block runs, at the most."""
     start, over, most = _resident(), threading.Event(), [0.0]
 

@@ -26,7 +26,8 @@ from pathlib import Path
 
 import psycopg
 
-from bench import export, feed, floor, load, plain_spyne, upload
+from bench import export, extract, feed, floor, indicator, load, month_close, plain_spyne, upload
+from bench import insured as insured_month
 from bench.load import Target
 from gateway import settings as configuration
 from gateway import web
@@ -467,6 +468,28 @@ def uploaded(bench: Bench, records: int = 100_000) -> None:
     bench.scale = scale
 
 
+def closed(bench: Bench) -> None:
+    """A month closed for all organisations beside a table made of the same lines."""
+    found = month_close.measure(bench.server, bench.database)
+    bench.row("month_close", found.rate, "зап/с", found.floor, found.rate / found.floor, None)
+    print(f"{'':28} строк {found.lines}, прирост памяти {found.grown:.0f} МиБ", flush=True)
+
+
+def compared(bench: Bench) -> None:
+    """The monthly comparison with the insured beside the join that finds no change; extracts of two sizes on their way in."""
+    scale = bench.scale
+    source = insured_month.filled(bench.server, bench.database)
+    for lines in (500_000, insured_month.PERSONS):
+        taken = extract.measure(bench.server, source, lines, 1)
+        bench.scale = f"{taken.lines} строк, память +{taken.grown:.0f} МиБ"
+        name = "load_extract" if lines == insured_month.PERSONS else "load_extract_small"
+        bench.row(name, taken.rate, "строк/с", taken.floor, taken.ratio, None)
+    found = insured_month.measure(bench.server, source, 2)
+    bench.scale = found.said
+    bench.row("reconcile_insured", found.seconds, "с", found.floor, 1 / found.ratio, round(1 / insured_month.MOST, 3))
+    bench.scale = scale
+
+
 def _lines(path: Path) -> int:
     """The floor: the file's rows as COPY lines, made in Python, going nowhere."""
     count = 0
@@ -477,6 +500,12 @@ def _lines(path: Path) -> int:
             line = "\t".join([value or "\\N" for value in row]) + "\n"
             count += len(line.encode()) > 0
     return count
+
+
+def indicators(bench: Bench) -> None:
+    """An indicator of the region beside a sequential scan of the segments that it reads; goal: under five scans."""
+    taken, bare, _ = indicator.measure(bench.url, bench.rounds)
+    bench.row("indicator", 1000 * taken, "мс", 1000 * bare, bare / taken, 0.2)
 
 
 def _with(settings: configuration.Settings, **values: object) -> configuration.Settings:
@@ -493,7 +522,11 @@ def filled(folder: Path, persons: int, entries: int) -> Iterator[tuple[Server, s
     with Server(folder) as server:
         with psycopg.connect(server.admin_url(), autocommit=True) as admin:
             there = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone()
-            if not there:
+            if there:
+                upgrade(
+                    Place(server.url(database), server.owner_url_of(database)), configuration.load(environ={})
+                )  # an older program may have filled it
+            else:
                 create_database(admin, database + "_new")
                 place = Place(server.url(database + "_new"), server.owner_url_of(database + "_new"))
                 settings = configuration.load(environ={})
@@ -515,12 +548,14 @@ def main() -> None:
     options.add_argument("--lines", type=int, default=1_000_000, help="строк для загрузки застрахованных")
     options.add_argument("--seconds", type=float, default=3.0)
     options.add_argument("--rounds", type=int, default=7)
-    options.add_argument("--only", choices=("http", "find", "feed", "load", "upload", "export"))
+    options.add_argument(
+        "--only", choices=("http", "find", "feed", "load", "upload", "export", "indicator", "close", "insured")
+    )
     given = options.parse_args()
     with filled(Path(given.data), given.persons, given.entries) as (server, database):
         scale = f"{given.persons} лиц, {given.entries} записей"
         bench = Bench(server, database, scale, given.seconds, given.rounds, given.only)
-        if given.only not in ("load", "upload", "export"):
+        if given.only in (None, "http", "find", "feed"):
             lists_and_persons(bench)
         if given.only in (None, "load"):
             insured(bench, given.lines)
@@ -528,6 +563,12 @@ def main() -> None:
             uploaded(bench)
         if given.only in (None, "export"):
             exported(bench)
+        if given.only in (None, "indicator"):
+            indicators(bench)
+        if given.only in (None, "close"):
+            closed(bench)
+        if given.only in (None, "insured"):
+            compared(bench)
     results = HERE / "results.json"
     former = json.loads(results.read_text(encoding="utf-8")) if results.exists() else []
     measured = {row["name"] for row in bench.rows}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
+from pathlib import Path
 
 from gateway.errors import GatewayError
 
@@ -38,6 +39,13 @@ def document(service: str, version: str) -> bytes:
     text = (files(__name__) / f"{service}.wsdl").read_text(encoding="utf-8")
     filled = text.replace("{version}", f"{version}/" if version else "")
     return filled.replace("{messages}", _messages(_OPERATIONS[service])).encode()
+
+
+def pinned(root: str) -> dict[Path, bytes]:
+    """The contracts as they stand in ``wsdl/upstream`` for people to read: those of ФЕРЗЛ without a version."""
+    folder = Path(root, "wsdl", "upstream")
+    found = {folder / f"{name}.wsdl": document(name, "") for name in _OPERATIONS}
+    return {**found, folder / "Ident.wsdl": (files(__name__) / "Ident.wsdl").read_bytes()}
 
 
 def _messages(names: tuple[str, ...]) -> str:

@@ -176,6 +176,7 @@ def leader(store: Store) -> int | None:
         ).scalar()
 
 
+@pytest.mark.trial
 def test_killed_and_frozen_leaders_are_replaced_and_no_period_runs_twice(store) -> None:
     first = start_process(store)
     assert first.stdout.readline() == "waits\n"

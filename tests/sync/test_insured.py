@@ -18,6 +18,8 @@ from gateway.sync.insured import work
 from tests.lists.region import Plain
 from tests.sync.upstream_region import MONTH, Place, opened
 
+pytestmark = pytest.mark.trial
+
 FATES = dict.fromkeys(queries.FATES, 1000)
 
 BEFORE = """

@@ -16,6 +16,8 @@ from gateway.sync.insured import confirming
 from gateway.sync.upstream import wire
 from tests.sync.upstream_region import MONTH, Cohort, Place, by_hand, done, opened
 
+pytestmark = pytest.mark.trial
+
 STAGES = (
     "getInsuranceStatusChangesStart", "getViewDataAttachStart", "findPersonsByPersCriteria",
     "getInsuranceStatusChangesPoll", "getViewDataAttachPoll", "getPersonData", "getMergeAncessorOip",
@@ -44,7 +46,6 @@ def clean(place: Place) -> str:
     return str(sorted((name, n) for name, n in row["counts"].items() if "/" in name))
 
 
-@pytest.mark.trial
 @pytest.mark.timeout(600)
 def test_every_fault_at_every_stage(store, owner, monkeypatch) -> None:
     """What a fault lets through is either nothing or the whole truth about a person; the operation and the comparison say

@@ -24,6 +24,8 @@ from gateway.services.observation_v1 import RENDER
 from gateway.settings import Settings
 from gateway.store.engine import Store
 
+pytestmark = pytest.mark.trial
+
 MONTH = Month(2026, 9)
 TODAY = date(2026, 11, 20)
 

@@ -15,6 +15,7 @@ from typing import Any
 import xlsxwriter
 
 from gateway.errors import ACCEPTED, KINDS
+from gateway.formats.cells import exact
 
 TITLES = ("№ записи", "Код", "Сообщение", "Поле", "Что сделать", "Идентификатор записи")
 _WIDTHS = (10, 26, 60, 20, 60, 22)
@@ -52,8 +53,7 @@ def table(lines: Iterable[Line]) -> Iterator[bytes]:
     writer = csv.writer(out, delimiter=";", lineterminator="\r\n")
     writer.writerow(TITLES)
     for count, line in enumerate(lines, 1):
-        entry = "" if line.entry_id is None else f'="{line.entry_id}"'
-        writer.writerow((line.number, line.code, line.message, line.field or "", line.remedy, entry))
+        writer.writerow((line.number, line.code, line.message, line.field or "", line.remedy, exact(line.entry_id)))
         if not count % _PORTION:
             yield out.getvalue().encode()
             out.seek(0)

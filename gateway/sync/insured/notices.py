@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping
 
+from gateway.formats.cells import exact, harmless
 from gateway.operations import files
 from gateway.operations.model import Owner
 from gateway.settings import Settings
@@ -73,7 +74,7 @@ def write_plan(connection: Connection, settings: Settings, run: UUID, operation:
     """The plan as a file of the operation."""
     lines = (
         (
-            *_what(row), _code(row["former"]), _code(row["organisation"]), _code(row["entry_id"]), _code(row["enp"]),
+            *_what(row), exact(row["former"]), exact(row["organisation"]), exact(row["entry_id"]), exact(row["enp"]),
             row["diagnosis"], _day(row["true_on"]), row["code"] or "",
         )
         for row in queries.plan_lines(connection, run)
@@ -108,9 +109,9 @@ def write(connection: Connection, settings: Settings, run: UUID, operation: UUID
 
 def _notice(row: RowMapping) -> Sequence[str]:
     return (
-        *_what(row), _code(row["entry_id"]), _text(row["external_id"]), _code(row["enp"]), _code(row["former_enp"]),
-        _text(row["last_name"]), _text(row["first_name"]), _text(row["middle_name"]), _day(row["birth_date"]),
-        row["diagnosis"], _code(row["former"]), _code(row["organisation"]), _day(row["true_on"]), _day(row["day"]),
+        *_what(row), exact(row["entry_id"]), harmless(row["external_id"]), exact(row["enp"]), exact(row["former_enp"]),
+        harmless(row["last_name"]), harmless(row["first_name"]), harmless(row["middle_name"]), _day(row["birth_date"]),
+        row["diagnosis"], exact(row["former"]), exact(row["organisation"]), _day(row["true_on"]), _day(row["day"]),
     )  # fmt: skip
 
 
@@ -130,15 +131,6 @@ def _write(out: files.Writer, head: Sequence[str], lines: Iterable[Sequence[str]
             buffer.seek(0)
             buffer.truncate()
     out.write(buffer.getvalue().encode())
-
-
-def _code(value: object) -> str:
-    return "" if value is None else f'="{value}"'
-
-
-def _text(value: str | None) -> str:
-    """A text that a spreadsheet takes for no formula."""
-    return f"'{value}" if value and value[0] in "=+-@\t\r" else value or ""
 
 
 def _day(day: date | None) -> str:

@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from gateway.errors import ACCEPTED, KINDS
+from gateway.formats.cells import exact, harmless
 from gateway.formats.list_protocol import message_of
 from gateway.operations.files import Writer
 from gateway.operations.model import Owner
@@ -30,7 +31,6 @@ TITLES = (
 
 _PORTION = 2_000
 _CHUNK = 1 << 20
-_FORMULA = ("=", "+", "-", "@", "\t")
 
 
 def told(connection: Connection) -> Iterator[Mapping[str, Any]]:
@@ -87,16 +87,10 @@ def put(
 
 def _cells(file: str, row: Mapping[str, Any]) -> list[Any]:
     code = row["code"]
-    entry = "" if row["entry_id"] is None else f'="{row["entry_id"]}"'
     remedy = "" if code in ACCEPTED else KINDS[code].remedy
     plain = (
         file, row.get("record"), row["case_id"], row["episode"], row["carrier"], row["mark"], row["diagnosis"],
         row["marked_on"], code, message_of(code), row.get("field"), remedy,
     )  # fmt: skip
-    return [*(_harmless(value) for value in plain), entry]
-
-
-def _harmless(value: Any) -> str:
-    """A cell that no table program takes for a formula: numbers of cases come from strangers."""
-    shown = "" if value is None else str(value)
-    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+    # numbers of cases come from strangers
+    return [*map(harmless, plain), exact(row["entry_id"])]

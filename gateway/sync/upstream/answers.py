@@ -51,11 +51,6 @@ class Refusal:
     code: str
     tag: str | None = None
 
-    @property
-    def internal(self) -> bool:
-        """Whether the service itself failed, so that the same question may be answered later."""
-        return self.code.split(".")[0] == "500"
-
 
 @dataclass(frozen=True, slots=True)
 class Short:
